@@ -1,4 +1,4 @@
-"""Studies by hand: experiment and plan of a real one, a grid of two dimensions, made-up records."""
+"""Synthetic studies: experiment and plan of a real study, a grid of two dimensions, synthetic records."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def shape(width: int, depth: int, *, scale: int = 1) -> Architecture:
 
 
 def figures_of(page: str) -> list[dict[str, Any]]:
-    """The descriptions of the figures on a page, in their order."""
+    """The specifications of the figures on a page, in order."""
     return [json.loads(text) for text in re.findall(r'<script type="application/json">(.*?)</script>', page)]
 
 
 def addresses_of(page: str) -> list[str]:
-    """What the page names for the browser to open or fetch: in its tags, and in its figures besides their schema."""
+    """All URLs that the page names: in its tags, and in its figures apart from their schema."""
     found: list[str] = []
 
     class Tags(HTMLParser):
@@ -78,7 +78,7 @@ def trial(number: int, value: float | None = None, **changes: Any) -> TrialRecor
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Matrices of a few rows: threads would only wait for each other."""
+    """Matrices have few rows, so threads would only slow the tests down."""
     with threadpool_limits(1):
         yield
 
@@ -94,7 +94,7 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], d
 
 @pytest.fixture
 def study(planned: tuple[dict[str, Any], dict[str, Any]], tmp_path: Path) -> Callable[..., StudyView]:
-    """Make a study of these records: `study([trial(0, 0.7)], name="other", budget="2M")`."""
+    """Create a study of these records: `study([trial(0, 0.7)], name="other", budget="2M")`."""
     experiment, plan = planned
 
     def make(
@@ -137,7 +137,7 @@ def study(planned: tuple[dict[str, Any], dict[str, Any]], tmp_path: Path) -> Cal
 
 
 def with_plan(view: StudyView, **changes: Any) -> StudyView:
-    """The study with another plan: what is given replaces entries of its JSON form, within mappings too."""
+    """The study with a changed plan: the arguments replace entries of its JSON form, also in nested mappings."""
     content = view.plan.plain()
     for name, value in changes.items():
         content[name] = {**content[name], **value}

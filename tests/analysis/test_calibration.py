@@ -25,7 +25,7 @@ Make = Callable[..., StudyView]
 
 
 def overconfident(windows: int, *, seed: int = 0, sharper: float = 2.5, shift: float = 0.0) -> tuple[Any, Any]:
-    """Logits that are too sharp, and labels drawn from the right ones."""
+    """Overconfident logits, and labels drawn from calibrated ones."""
     generator = np.random.default_rng(seed)
     right = generator.normal(0, 1.2, windows)
     labels = (generator.random(windows) < expit(right)).astype(float)
@@ -33,7 +33,7 @@ def overconfident(windows: int, *, seed: int = 0, sharper: float = 2.5, shift: f
 
 
 def keep(folder: Path, logits: Any, labels: Any, *, task: str = "binary", part: str = "val") -> dict[str, Any]:
-    """Store predictions; what a record says of them."""
+    """Store predictions and return their entry in a record."""
     folder.mkdir(parents=True, exist_ok=True)
     about = {"part": part, "epoch": 2, "task": task, "data": "d", "target": "t", "horizon": 2, "point": 0}
     times = np.datetime64("2020-01-01", "ns") + np.arange(len(labels)) * np.timedelta64(1, "D")
@@ -49,7 +49,7 @@ def keep(folder: Path, logits: Any, labels: Any, *, task: str = "binary", part: 
 
 @pytest.fixture
 def calibrated(study: Make, tmp_path: Path) -> Callable[..., Any]:
-    """Run the analysis on a study whose only trial has these logits."""
+    """Run the analysis on a study with one trial that has these logits."""
 
     def run(logits: Any, labels: Any, *, task: str = "binary", **options: Any) -> Any:
         record = trial(4, 0.5, predictions=keep(tmp_path / "walk", logits, labels, task=task))
@@ -58,8 +58,8 @@ def calibrated(study: Make, tmp_path: Path) -> Callable[..., Any]:
     return run
 
 
-def test_fitted_parameters_are_those_of_the_truth() -> None:
-    """Logits that are 2.5 times too sharp and shifted by 1 need a slope of 0.4 and an intercept of -0.4."""
+def test_fitted_parameters_match_the_truth() -> None:
+    """Logits that are 2.5 times too large and shifted by 1 need a slope of 0.4 and an intercept of -0.4."""
     logits, labels = overconfident(40_000, shift=1.0)
     found = fit_calibrators(logits, labels)
     platt = found["platt"]
@@ -75,7 +75,7 @@ def test_fitted_parameters_are_those_of_the_truth() -> None:
 
 
 def test_isotonic_regression_is_refused_below_200_positives() -> None:
-    """Of the rarer class, whichever that is; with 200 it is fitted."""
+    """Of the rarer class; with 200 it is fitted."""
     logits, _ = overconfident(1000)
     rare = np.zeros(1000)
     rare[:199] = 1
@@ -88,7 +88,7 @@ def test_isotonic_regression_is_refused_below_200_positives() -> None:
 
 
 def test_a_calibrator_is_stored_and_read_as_it_was(tmp_path: Path) -> None:
-    """Bit for bit, for the training that it names and no other; an unknown kind is refused."""
+    """Bit-identical, and only for its training; an unknown kind is refused."""
     logits, labels = overconfident(2000)
     for name, one in fit_calibrators(logits, labels, about={"hash": "this"}).items():
         assert isinstance(one, Calibrator)
@@ -103,8 +103,8 @@ def test_a_calibrator_is_stored_and_read_as_it_was(tmp_path: Path) -> None:
         calibrator_from({"kind": "beta"})
 
 
-def test_right_probabilities_are_within_their_band() -> None:
-    """At 422 windows and 15 bins the error of a perfectly calibrated model is about 0.04, and the debiased one less."""
+def test_calibrated_probabilities_are_within_their_band() -> None:
+    """At 422 windows and 15 bins the error of a perfectly calibrated model is about 0.04, the debiased error less."""
     generator = np.random.default_rng(3)
     chances = expit(generator.normal(-1.5, 0.6, 422))
     found = [measures(chances, (generator.random(422) < chances).astype(float), bins=15, overlap=1) for _ in range(40)]
@@ -115,8 +115,8 @@ def test_right_probabilities_are_within_their_band() -> None:
     assert np.mean([one["slope"] for one in found]) == pytest.approx(1.0, abs=0.2)
 
 
-def test_wrong_probabilities_leave_the_band() -> None:
-    """Overconfident ones: the error is beyond what chance gives, the slope below 1."""
+def test_overconfident_probabilities_leave_the_band() -> None:
+    """Overconfident probabilities: the error is significant, the slope below 1."""
     logits, labels = overconfident(1000)
     found = measures(expit(logits), labels, bins=15, overlap=1)
     assert found["ECE"] > found["95 % of it below"]
@@ -125,7 +125,7 @@ def test_wrong_probabilities_leave_the_band() -> None:
 
 
 def test_the_parts_of_the_brier_score_add_up() -> None:
-    """Reliability less resolution, and uncertainty, and what varies within bins."""
+    """Reliability minus resolution, plus uncertainty, plus variation within bins."""
     logits, labels = overconfident(800)
     found = measures(expit(logits), labels, bins=10, overlap=1)
     parts = found["reliability"] - found["resolution"] + found["uncertainty"] + found["within bins"]
@@ -136,7 +136,7 @@ def test_the_parts_of_the_brier_score_add_up() -> None:
 
 
 def test_a_constant_has_no_slope_and_one_bin() -> None:
-    """Nothing is made up where the probabilities are all the same."""
+    """Undefined measures of constant probabilities are None."""
     labels = (np.arange(100) % 4 == 0).astype(float)
     found = measures(np.full(100, 0.25), labels, bins=15, overlap=1)
     assert (found["slope"], found["intercept"], found["ECE"]) == (None, None, 0.0)
@@ -145,7 +145,7 @@ def test_a_constant_has_no_slope_and_one_bin() -> None:
 
 
 def test_an_overconfident_trial_gets_a_calibrator(calibrated: Callable[..., Any]) -> None:
-    """Fitted on the earlier half, judged on the later one beyond a gap, fitted again on all, and stored."""
+    """Fitted on the earlier half, evaluated on the later half after a gap, refitted on all windows, and stored."""
     result = calibrated(*overconfident(6000))
     assert result.data["chosen"] in ("temperature", "platt", "isotonic")
     assert result.data["fitted"] == 3000
@@ -161,9 +161,7 @@ def test_an_overconfident_trial_gets_a_calibrator(calibrated: Callable[..., Any]
     assert result.data["calibrators"]["platt"]["about"]["hash"] == "hash-4"
     assert result.data["calibrators"]["platt"]["about"]["windows"] == 6000
     (figure,) = figures_of(result.files["figures.html"])
-    rows = [
-        row for row in figure["datasets"]["rows"] if row["series"] in ("none", "95 % if right, without a calibrator")
-    ]
+    rows = [row for row in figure["datasets"]["rows"] if row["series"] in ("none", "95 % band if calibrated (none)")]
     table = result.tables["Reliability without a calibrator"]
     assert [(row["x"], row["low"], row["high"]) for row in rows[: len(table)]] == [
         (row["probability"], row["low"], row["high"]) for row in table
@@ -173,8 +171,8 @@ def test_an_overconfident_trial_gets_a_calibrator(calibrated: Callable[..., Any]
     ]
 
 
-def test_a_trial_that_is_right_gets_none(calibrated: Callable[..., Any]) -> None:
-    """No calibrator is better than none beyond doubt; one may be asked for."""
+def test_a_calibrated_trial_gets_no_calibrator(calibrated: Callable[..., Any]) -> None:
+    """No calibrator is significantly better than none; an option can still request one."""
     logits, labels = overconfident(1200, sharper=1.0)
     result = calibrated(logits, labels)
     assert (result.data["chosen"], result.data["file"]) == ("none", None)
@@ -182,28 +180,28 @@ def test_a_trial_that_is_right_gets_none(calibrated: Callable[..., Any]) -> None
     assert calibrated(logits, labels, choose="platt").data["file"] == "trial_0004.calibrator.json"
 
 
-def test_what_cannot_be_calibrated_is_told(calibrated: Callable[..., Any], study: Make) -> None:
+def test_what_cannot_be_calibrated_is_refused(calibrated: Callable[..., Any], study: Make) -> None:
     """Too few windows or positives, another task, no predictions, no such trial, two studies, a refused calibrator."""
     logits, labels = overconfident(400)
     with pytest.raises(DataError, match=r"^40 validation windows to fit on, \d+ of the rarer class: at least 50 and 5"):
         calibrated(logits[:80], labels[:80])
-    with pytest.raises(DataError, match=r"^calibration is for binary targets; this one is forecast$"):
+    with pytest.raises(DataError, match=r"^calibration needs a binary target; the task of this study is forecast$"):
         calibrated(logits, labels, task="forecast")
-    with pytest.raises(ExperimentError, match=r"^trial=9: no completed trial of this number in walk; completed: 4$"):
+    with pytest.raises(ExperimentError, match=r"^trial=9: walk has no completed trial with this number; completed: 4$"):
         calibrated(logits, labels, trial=9)
     with pytest.raises(DataError, match=r"^choose=isotonic: refused: \d+ windows of the rarer class, at least 200 are"):
         calibrated(logits, labels, choose="isotonic")
     analysis, bare = CalibrationAnalysis(CalibrationOptions()), study([trial(0, 0.5)])
-    with pytest.raises(DataError, match=r"^trial 0 has no predictions: it was run before they were kept$"):
+    with pytest.raises(DataError, match=r"^trial 0 has no stored predictions: an older version ran it$"):
         analysis.run([bare])
     with pytest.raises(DataError, match=r"^walk: no trial has completed$"):
         analysis.run([study([])])
-    with pytest.raises(ExperimentError, match=r"^calibration is of one trial of one study, not of 2 studies$"):
+    with pytest.raises(ExperimentError, match=r"^calibration needs exactly one study; studies given: 2$"):
         analysis.run([bare, bare])
 
 
-def test_no_single_surprise_costs_an_isotonic_calibrator_everything() -> None:
-    """Classes that are apart have no share of 0 or 1 either, as one window more might be the other class's."""
+def test_an_isotonic_calibrator_never_returns_0_or_1() -> None:
+    """Not even for separable classes, since one more window might belong to the other class."""
     logits = np.linspace(-3, 3, 1000)
     isotonic = fit_calibrators(logits, (logits > 0).astype(float))["isotonic"]
     assert isinstance(isotonic, Calibrator)
@@ -211,8 +209,8 @@ def test_no_single_surprise_costs_an_isotonic_calibrator_everything() -> None:
     assert chances == pytest.approx([1 / 1002, 1001 / 1002])
 
 
-def test_test_windows_are_those_of_this_very_training(study: Make, tmp_path: Path) -> None:
-    """What `evaluate` measured is shown; of another training under the same number it is not."""
+def test_test_windows_must_belong_to_the_same_training(study: Make, tmp_path: Path) -> None:
+    """Results of `evaluate` are reported, but not those of another training with the same number."""
     folder = tmp_path / "walk" / "promoted" / "trial_0004"
     kept = keep(folder, *overconfident(300), part="test")
     record = trial(4, 0.5, predictions=keep(tmp_path / "walk", *overconfident(1000)))

@@ -1,4 +1,4 @@
-"""`scalecore report` and `scalecore import`, which are commands of this package."""
+"""The commands of this package, `scalecore report` and `scalecore import`."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def run_cli(*arguments: str) -> Result:
 
 @pytest.fixture
 def kept(study: Callable[..., StudyView], write_study: Callable[..., Path]) -> Path:
-    """A study of two trials on the disk, in a folder whose name is like an option of an analysis."""
+    """A stored study of two trials, in a folder with a name like an option of an analysis."""
     return write_study(study([trial(0, 0.6), trial(1, 0.5)], name="a=b"))
 
 
-def test_report_is_the_analysis_of_that_name(kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Printed and stored as `analyze report` does, from a path that is relative, too."""
+def test_report_runs_the_analysis_report(kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It prints and stores the same as `analyze report`, also with a relative path."""
     monkeypatch.chdir(kept.parent)
     done = run_cli("report", kept.name)
     assert done.exit_code == 0, done.stderr
@@ -42,15 +42,15 @@ def test_report_is_the_analysis_of_that_name(kept: Path, tmp_path: Path, monkeyp
 
 
 @pytest.mark.parametrize("blocked", [("--no-plugins",), ("--block", "scalecore-analysis")])
-def test_report_without_the_analysis_says_so(kept: Path, blocked: tuple[str, ...]) -> None:
-    """The command is there, what it runs was left out."""
+def test_report_without_the_analysis_is_refused(kept: Path, blocked: tuple[str, ...]) -> None:
+    """The command exists, but its analysis is blocked."""
     done = run_cli("report", str(kept), *blocked)
     assert done.exit_code == 3
     assert done.stderr.startswith("analysis 'report' ")
 
 
-def test_report_writes_into_no_folder_of_a_variable(kept: Path) -> None:
-    """What no shell has replaced is a wrong command line."""
+def test_report_refuses_an_unexpanded_variable_as_folder(kept: Path) -> None:
+    """A variable that no shell expanded is a wrong command line."""
     done = run_cli("report", str(kept), "--output", "a/$HERE")
     assert done.exit_code == 2
     assert done.stderr.endswith("'a/$HERE': the variable $HERE was not expanded; write its value\n")
@@ -63,7 +63,7 @@ def test_report_writes_into_no_folder_of_a_variable(kept: Path) -> None:
         (["--into", "experiment.yaml"], "Error: Missing argument 'PATH...'."),
         (
             ["old.json", "--into", "empty"],
-            "empty: no study here; give its experiment file to begin one with these results",
+            "empty: not a study; name an experiment file to create a study from these results",
         ),
         (["old.json", "--into", "none.yaml"], "none.yaml: there is no such file"),
         (["none.json", "--into", "empty"], "none.json: there is no such file or folder"),
@@ -72,7 +72,7 @@ def test_report_writes_into_no_folder_of_a_variable(kept: Path) -> None:
 def test_import_refuses_what_it_cannot_read(
     arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One message, exit code 2, and nothing is written."""
+    """One message, exit code 2, and no file is written."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     (tmp_path / "old.json").write_text("[]")
@@ -85,7 +85,7 @@ def test_import_refuses_what_it_cannot_read(
 
 @pytest.mark.parametrize("name", ["report", "import"])
 def test_help_imports_nothing_heavy(name: str) -> None:
-    """Not even the analyses of this package."""
+    """`--help` does not even import the analyses of this package."""
     code = f"import sys; from scalecore.cli.main import main; main([{name!r}, '--help'], standalone_mode=False); "
     code += "print({'numpy', 'scipy', 'altair', 'pandas', 'pluggy', 'scalecore_analysis.plugin'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""Every analysis of the package keeps the contracts of the test kit."""
+"""Every analysis of the package passes the contract tests of the test kit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scalecore.testing import AnalysisContract, PluginContract
 
 ANALYSES = [one.name for one in load_registry().components("analysis") if one.provider == "scalecore-analysis"]
 DEMANDING = ["calibration", "power"]
-"""They need predictions, or three budgets with several seeds."""
+"""Analyses that need predictions, or three budgets with several seeds."""
 
 
 class TestPackage(PluginContract):

@@ -48,8 +48,8 @@ def test_architectures_cells_and_repeats_are_counted(covered: dict[str, Any]) ->
     ]
 
 
-def test_every_trial_has_come_from_somewhere(study: Make) -> None:
-    """Those whose results were imported from elsewhere too."""
+def test_every_trial_has_an_origin(study: Make) -> None:
+    """Trials with imported results too."""
     records = [trial(0, 0.5), trial(1, 0.6, origin=Origin(kind="imported")), trial(2, state="failed")]
     origins = CoverageAnalysis(CoverageOptions()).run([study(records)]).data["walk"]["origins"]
     assert (origins["sampled"], origins["imported"], sum(origins.values())) == (2, 1, 3)
@@ -71,8 +71,8 @@ def test_marginal_and_pairwise_coverage(covered: dict[str, Any]) -> None:
     assert covered["pairwise"] == [{"pair": "width, depth", "feasible": 9, "tried": 3, "share": pytest.approx(1 / 3)}]
 
 
-def test_parts_of_a_range_are_cut_on_its_own_scale(covered: dict[str, Any]) -> None:
-    """Each third of a logarithmic range is a decade; the widest gap is that from 1e-4 to 4e-3."""
+def test_a_range_is_binned_on_its_own_scale(covered: dict[str, Any]) -> None:
+    """Each third of a logarithmic range is a decade; the widest gap is from 1e-4 to 4e-3."""
     by_name = {row["name"]: row for row in covered["hyperparameters"]}
     assert by_name["learning_rate"]["parts"] == 3
     assert by_name["learning_rate"]["tried"] == 3
@@ -81,7 +81,7 @@ def test_parts_of_a_range_are_cut_on_its_own_scale(covered: dict[str, Any]) -> N
 
 
 def test_an_optimum_on_an_edge_is_named(covered: dict[str, Any]) -> None:
-    """At the minimum of both dimensions, inside of the learning rate's range; of two values both are ends."""
+    """At the minimum of both dimensions, inside the learning rate's range; of two values both are ends."""
     assert {row["name"]: row["on edge"] for row in covered["edges"]} == {
         "width": "at its minimum",
         "depth": "at its minimum",
@@ -103,8 +103,8 @@ def test_an_optimum_on_an_edge_is_named(covered: dict[str, Any]) -> None:
         ({"uniform": [0.0, 1.1]}, [None]),
     ],
 )
-def test_of_two_values_both_are_ends_which_says_nothing(study: Make, space: dict[str, Any], edge: list[str]) -> None:
-    """In whichever form they are written."""
+def test_a_range_of_two_values_has_no_edges(study: Make, space: dict[str, Any], edge: list[str]) -> None:
+    """In every form of the space."""
     lowest = 2 if "step" in space else 1
     view = study([trial(0, 0.5, hyperparameters={"depth_factor": lowest})], space={"depth_factor": space})
     rows = CoverageAnalysis(CoverageOptions()).run([view]).data["walk"]["edges"]
@@ -112,13 +112,13 @@ def test_of_two_values_both_are_ends_which_says_nothing(study: Make, space: dict
 
 
 def test_gaps_are_given_in_parameters(covered: dict[str, Any]) -> None:
-    """The plan keeps them as shares of the budget."""
+    """The plan stores them as shares of the budget."""
     assert covered["gaps"] == [{"from": 600, "to": 1100, "share of budget": "60% to 110%"}]
     assert {type(covered["gaps"][0][end]) for end in ("from", "to")} == {int}
 
 
-def test_a_study_without_any_trial_is_covered_by_nothing(study: Make) -> None:
-    """No number is made up where there is none."""
+def test_a_study_without_trials_has_no_coverage(study: Make) -> None:
+    """Missing numbers stay empty."""
     result = CoverageAnalysis(CoverageOptions()).run([study([])])
     overview = result.data["walk"]["overview"]
     assert (overview["tried"], overview["share"], overview["best on an edge"]) == (0, 0.0, None)
@@ -126,8 +126,8 @@ def test_a_study_without_any_trial_is_covered_by_nothing(study: Make) -> None:
     assert result.summary[0].endswith("No trial has completed.")
 
 
-def test_studies_of_one_name_are_told_apart(study: Make, tmp_path: Any) -> None:
-    """By their folders."""
+def test_studies_with_the_same_name_are_labelled_by_folder(study: Make, tmp_path: Any) -> None:
+    """The label contains the folder."""
     first, second = study([trial(0, 0.5)], folder=tmp_path / "a"), study([trial(0, 0.5)], folder=tmp_path / "b")
     result = CoverageAnalysis(CoverageOptions()).run([first, second])
     assert list(result.data) == [f"walk ({tmp_path / 'a'})", f"walk ({tmp_path / 'b'})"]

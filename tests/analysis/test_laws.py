@@ -10,11 +10,11 @@ from scalecore_analysis.scaling.laws import LAWS, Floats, Points, centred
 from scalecore_analysis.scaling.resampling import descend_all, resampled, weights_of
 
 HOFFMANN = {"E": 1.69, "A": 406.4, "alpha": 0.34, "B": 410.7, "beta": 0.28}
-"""The estimates of Hoffmann et al. (2022, appendix D.3), as a known truth."""
+"""The estimates of Hoffmann et al. (2022, appendix D.3), used as the true parameters."""
 
 
 def chinchilla(runs: int, *, noise: float, seed: int = 0) -> Points:
-    """Losses of the truth above, with log-normal noise, over three decades of N and two and a half of D."""
+    """Losses of these parameters with log-normal noise, over three decades of N and two and a half of D."""
     generator = np.random.default_rng(seed)
     n, d = 10 ** generator.uniform(7, 10, runs), 10 ** generator.uniform(9, 11.5, runs)
     losses = HOFFMANN["E"] + HOFFMANN["A"] * n ** -HOFFMANN["alpha"] + HOFFMANN["B"] * d ** -HOFFMANN["beta"]
@@ -30,7 +30,7 @@ def budgets(*, noise: float, sizes: int = 4, seeds: int = 5) -> Points:
 
 
 def test_the_law_in_n_and_d_recovers_known_parameters() -> None:
-    """To a thousandth of each, from losses without noise, as the form that papers write."""
+    """To a thousandth each, from losses without noise, in the usual form of papers."""
     found = fit(LAWS["N and D"], chinchilla(40, noise=0.0)).natural()
     assert {name: float(value) for name, value in found.items()} == pytest.approx(HOFFMANN, rel=1e-3)
 
@@ -59,7 +59,7 @@ def test_every_law_recovers_known_parameters(name: str, truth: dict[str, float])
 
 
 @pytest.mark.parametrize("name", LAWS)
-def test_gradients_are_those_of_the_values(name: str) -> None:
+def test_gradients_match_finite_differences(name: str) -> None:
     """By finite differences, at a point where no term vanishes."""
     law, points = LAWS[name], chinchilla(7, noise=0.1)
     inputs = centred(points.parameters, points.windows, of=points)
@@ -107,7 +107,7 @@ def test_the_objective_is_not_above_that_of_starts_of_the_classic_grid() -> None
 
 
 def test_runs_are_drawn_within_their_size_and_clusters_together() -> None:
-    """Sizes were chosen, not drawn; two checkpoints of one run share its luck."""
+    """Sizes were chosen, not sampled; two checkpoints of one run are not independent."""
     points = budgets(noise=0.01, sizes=3, seeds=4)
     weights = weights_of(points, resamples=50, seed=0)
     assert (weights.reshape(50, 3, 4).sum(axis=2) == 4).all()
@@ -124,7 +124,7 @@ def test_runs_are_drawn_within_their_size_and_clusters_together() -> None:
 
 @pytest.mark.parametrize("name", ["power", "power with floor", "quadratic"])
 def test_resamples_are_fitted_as_well_as_one_by_one(name: str) -> None:
-    """All at once reaches the objective that the estimator reaches for each of them."""
+    """The batched fit reaches the same objective as the estimator for each resample."""
     points, law = budgets(noise=0.01), LAWS[name]
     whole = fit(law, points)
     thetas = resampled(whole, resamples=1000, seed=3)
@@ -139,8 +139,8 @@ def test_resamples_are_fitted_as_well_as_one_by_one(name: str) -> None:
         assert (weights[index] * huber(residuals, DELTA)).sum() <= alone * 1.01 + 1e-12
 
 
-def test_intervals_hold_the_truth() -> None:
-    """Of 40 data sets the 95 % interval of the exponent holds the true one in at least 34."""
+def test_intervals_have_their_coverage() -> None:
+    """The 95 % interval of the exponent covers the true one in at least 34 of 40 data sets."""
     law, held = LAWS["power"], 0
     for seed in range(40):
         n = np.repeat(10.0 ** np.arange(5, 9), 8)
@@ -152,7 +152,7 @@ def test_intervals_hold_the_truth() -> None:
 
 
 def test_a_bound_that_is_reached_is_kept() -> None:
-    """A loss that rises with N has the exponent 0 under a law that falls, alone and in resamples."""
+    """A falling law fitted to a loss that rises with N has the exponent 0, also in resamples."""
     n = np.repeat(10.0 ** np.arange(5, 8), 4)
     points = Points(parameters=n, windows=np.ones(12), losses=0.1 * n**0.1 * np.linspace(0.99, 1.01, 12))
     found = fit(LAWS["power"], points)
@@ -164,14 +164,14 @@ def test_a_bound_that_is_reached_is_kept() -> None:
 
 
 def test_the_corrected_criterion_of_akaike() -> None:
-    """n ln(RSS / n) + 2 k n / (n - k - 1), of ten residuals, two parameters of the mean and a third of the spread."""
+    """n ln(RSS / n) + 2 k n / (n - k - 1) for ten residuals, with two parameters of the mean and the variance."""
     assert corrected_aic(np.full(10, 0.1), 2) == pytest.approx(10 * np.log(0.01) + 2 * 3 * 10 / 6)
     assert corrected_aic(np.full(4, 0.1), 2) is None
     assert corrected_aic(np.zeros(10), 2) is None
 
 
-def test_a_mean_of_fewer_runs_is_foretold_less_closely() -> None:
-    """The interval holds the luck of the runs that are foretold, not that of the fit alone."""
+def test_a_mean_of_fewer_runs_has_a_wider_prediction_interval() -> None:
+    """The prediction interval includes the variance of the predicted runs, not only of the fit."""
 
     def width(runs: int) -> float:
         points = budgets(noise=0.02, sizes=4, seeds=20)

@@ -14,14 +14,14 @@ RECORDS = {record.name: record for record in scalecore_analyses()}
 
 
 @pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)
-def test_every_analysis_can_be_made_with_its_default_options(record: AnalysisRecord) -> None:
-    """Each factory gives an analysis."""
+def test_every_analysis_can_be_created_with_default_options(record: AnalysisRecord) -> None:
+    """Each factory returns an analysis."""
     assert isinstance(record.factory(record.options()), Analysis)
 
 
 @pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)
 def test_every_analysis_and_each_of_its_options_is_documented(record: AnalysisRecord) -> None:
-    """In a chapter of its own of docs/analyses.md, and in the package's README."""
+    """In a separate section of docs/analyses.md, and in the package's README."""
     root = Path(__file__).parents[2]
     text = (root / "docs" / "analyses.md").read_text(encoding="utf-8")
     chapter = re.search(rf"^## `{record.name}`\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)

@@ -1,4 +1,4 @@
-"""Every run is a point of a law, with its own N, D and weight: of tables, and of studies (guard G16)."""
+"""Every run of a table or a study is a point of a law, with its own N, D and weight (guard G16)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def laws(result: AnalysisResult) -> dict[str, dict[str, Any]]:
 
 
 def recovered(result: AnalysisResult, **units: float) -> None:
-    """All five within 1 %, and inside their intervals; `units` are true values in the unit of the table."""
+    """All five parameters are within 1 % and inside their intervals; `units` are true values in the table's unit."""
     found = laws(result)["N and D"]["parameters"]
     for name, truth in {**TRUTH, **units}.items():
         assert found[name]["value"] == pytest.approx(truth, rel=0.01), name
@@ -64,7 +64,7 @@ def grid(noise: float = 1e-4, seed: int = 1) -> list[str]:
 
 @pytest.mark.parametrize("budget", [False, True])
 def test_g16_four_sizes_by_four_amounts_of_data(tmp_path: Path, budget: bool) -> None:
-    """The law that made the losses is found; rows of one budget are not averaged over their N and D."""
+    """The true law is recovered; rows of one budget are not averaged over their N and D."""
     header, *rows = grid()
     if budget:
         header, rows = f"budget,{header}", [f"size {row.partition(',')[0]},{row}" for row in rows]
@@ -72,20 +72,20 @@ def test_g16_four_sizes_by_four_amounts_of_data(tmp_path: Path, budget: bool) ->
     recovered(result)
     assert result.title == "Scaling law over 32 runs of a table, val_loss"
     assert result.summary[1] == (
-        "Points of the laws: 32 runs, each with its own N, D and weight. Means and spreads of seeds are over the rows "
-        "of one N, D and configuration (16 cells); no law is fitted to a mean."
+        "Laws are fitted to 32 runs, each with its own N, D and weight, not to means. Means and spreads over seeds are "
+        "over the rows of one N, D and configuration (16 cells)."
     )
     spreads = [row["spread"] / row["mean"] for row in result.tables["Budgets"]]
     assert len(spreads) == 16
     assert max(spreads) < 1e-3
     parameters = next(one for one in result.data["preconditions"] if one["name"] == "parameters")
     assert parameters["text"].startswith(
-        "1,000,000 has 4 amounts of data or configurations, of which a verdict compares one; "
+        "size 1,000,000 has 4 cells (amounts of data or configurations), but a verdict needs one per size; "
     )
 
 
 def test_g16_single_rows_each_with_its_own_n_and_d(tmp_path: Path) -> None:
-    """A hundred and twenty budgets of one run; N is a fraction, in billions. Names of all of them are not listed."""
+    """120 budgets of one run; N is a fraction, in billions. Long lists of names are shortened."""
     generator = np.random.default_rng(2)
     lines = ["budget,parameters,windows,loss"]
     for index in range(120):
@@ -98,13 +98,13 @@ def test_g16_single_rows_each_with_its_own_n_and_d(tmp_path: Path) -> None:
     assert "; and 115 more; " in result.summary[0]
     assert len(result.tables["Budgets"]) == 50
     assert len(result.data["budgets"]) == 120
-    assert "Of 120 cells 50 are listed; `budgets` in the JSON has all." in result.notes
-    # A law in N alone is a hundred times less likely: nothing says how far its constants are right.
+    assert "50 of 120 cells are listed; `budgets` in the JSON has all." in result.notes
+    # A law in N alone is a hundred times less likely, so its parameters have no intervals.
     assert laws(result)["power with floor"]["parameters"]["alpha"]["low"] is None
 
 
-def test_g16_runs_of_studies_keep_their_own_amount_of_data(study: Make) -> None:
-    """Seeds whose best epochs differ, and trainings of one configuration for other numbers of epochs."""
+def test_g16_runs_of_studies_keep_their_amount_of_data(study: Make) -> None:
+    """Seeds with different best epochs, and trainings of one configuration with other numbers of epochs."""
     generator = np.random.default_rng(4)
     windows = study([trial(0, 9.0)]).plan.data.parts["train"].windows
     studies = []
@@ -140,7 +140,7 @@ def test_g16_runs_of_studies_keep_their_own_amount_of_data(study: Make) -> None:
         assert low < truth < high
 
 
-LEVELS = "a term that falls with {0} needs at least 3 values of {0}, there are {1}"
+LEVELS = "a term in {0} requires at least 3 values of {0}; there are {1}"
 
 
 def sizes(count: int, *, d: Callable[[float], float] | None = None, noise: float = 1e-3) -> list[str]:
@@ -156,9 +156,9 @@ def sizes(count: int, *, d: Callable[[float], float] | None = None, noise: float
 @pytest.mark.parametrize(
     ("lines", "reason"),
     [
-        (sizes(12), "D is not known for every run"),
-        (sizes(12, d=lambda _: 1e9), "D spans a factor of 1 only"),
-        (sizes(12, d=lambda n: 20 * n), "D follows N: at one N it spans a factor of 1 only"),
+        (sizes(12), "D is unknown for some runs"),
+        (sizes(12, d=lambda _: 1e9), "D spans only a factor of 1"),
+        (sizes(12, d=lambda n: 20 * n), "D follows N: at fixed N it spans only a factor of 1"),
         (sizes(12, d=lambda n: 1e9 if n < 3e7 else 4e9), LEVELS.format("D", 2)),
         (grid()[:7], LEVELS.format("N", 1)),
         (
@@ -173,7 +173,7 @@ def sizes(count: int, *, d: Callable[[float], float] | None = None, noise: float
     ],
 )  # fmt: skip
 def test_g16_a_law_in_n_and_d_is_refused_with_its_reason(tmp_path: Path, lines: list[str], reason: str) -> None:
-    """Where N, D, or one beside the other does not vary, or changes nothing: no constants, no intervals."""
+    """If N or D does not vary, alone or given the other, or has no effect, there are no parameters or intervals."""
     law = laws(analyse(tmp_path / "table.csv", lines))["N and D"]
     assert law["not testable"].startswith(reason)
     assert law["parameters"] == {}
@@ -185,10 +185,10 @@ def test_g16_a_law_in_n_and_d_is_refused_with_its_reason(tmp_path: Path, lines: 
     [
         (
             ["parameters,loss", "1e6,3.1", "1e7,2.9", "1e8,2.7"],
-            "its parameters and the spread of the runs need at least 4 runs, there are 3 (constant); "
-            "its parameters and the spread of the runs need at least 5 runs, there are 3 (power); "
-            "3 parameters of the mean need at least 4 sizes, there are 3 (power with floor, quadratic); "
-            "D is not known for every run (N and D)",
+            "parameters and variance require at least 4 runs; there are 3 (constant); "
+            "parameters and variance require at least 5 runs; there are 3 (power); "
+            "3 parameters of the mean require at least 4 sizes; there are 3 (power with floor, quadratic); "
+            "D is unknown for some runs (N and D)",
         ),
         (
             ["parameters,loss", "1e6,3.1"],
@@ -196,34 +196,34 @@ def test_g16_a_law_in_n_and_d_is_refused_with_its_reason(tmp_path: Path, lines: 
         ),
         (
             ["parameters,loss", *(f"{n:g},2.5" for n in np.geomspace(1e6, 1e9, 9))],
-            "the loss is the same in all runs (constant, power, power with floor, N and D, quadratic)",
+            "all runs have the same loss (constant, power, power with floor, N and D, quadratic)",
         ),
         (
             ["parameters,loss", *(f"2.5e6,{value}" for value in (2.5, 2.6, 2.4, 2.45, 2.55))],
-            "N does not vary: it is 2500000 in all runs (constant, power, power with floor, quadratic); "
-            "D is not known for every run (N and D)",
+            "N is 2500000 in all runs (constant, power, power with floor, quadratic); "
+            "D is unknown for some runs (N and D)",
         ),
     ],
 )
-def test_g16_a_reason_where_no_law_is_fitted(tmp_path: Path, lines: list[str], reasons: str) -> None:
-    """One row a budget, one size, one loss: the summary says why."""
+def test_g16_the_summary_explains_why_no_law_is_fitted(tmp_path: Path, lines: list[str], reasons: str) -> None:
+    """One row per budget, one size, one loss."""
     result = analyse(tmp_path / "few.csv", lines)
     assert result.summary[2] == f"No law is fitted: {reasons}."
     assert "Laws" not in result.tables
 
 
-def test_g16_a_law_in_n_says_that_d_went_with_it(tmp_path: Path) -> None:
-    """Twenty tokens for each parameter: the exponent is not that of N alone."""
+def test_g16_a_law_in_n_has_a_caution_if_d_varies_too(tmp_path: Path) -> None:
+    """With twenty tokens per parameter, the exponent is not the effect of N alone."""
     result = analyse(tmp_path / "ray.csv", sizes(12, d=lambda n: 20 * n))
     assert laws(result)["power with floor"]["parameters"]["alpha"]["value"] > 0.355
     assert any(
-        note.startswith("D spans a factor of 1e+03, and no law in N and D is fitted: a law in N describes these runs")
+        note.startswith("D spans a factor of 1e+03, but no law in N and D is fitted: a law in N describes these runs")
         for note in result.notes
     )
 
 
 def test_a_table_of_single_cells_is_judged(tmp_path: Path) -> None:
-    """Three sizes with five seeds each, everything a table cannot tell waived: the spread is that of each cell."""
+    """Three sizes with five seeds each, and waived preconditions on studies: the spread is computed within cells."""
     generator = np.random.default_rng(1)
     lines = ["budget,parameters,windows,loss,seed"]
     for index, n in enumerate((2417473, 23882881, 170457985)):
@@ -235,21 +235,21 @@ def test_a_table_of_single_cells_is_judged(tmp_path: Path) -> None:
     assert result.data["verdict"] == "holds"
     assert [row["seeds"] for row in result.tables["Budgets"]] == [5, 5, 5]
     assert [row["budget"] for row in result.tables["Budgets"]] == ["2M, D 1e+07", "20M, D 1e+07", "200M, D 1e+07"]
-    # Another configuration of a size is no seed of it.
+    # Another configuration of the same size is not another seed.
     lines = [f"{line},{'configuration' if line is lines[0] else 'ab'[index % 2]}" for index, line in enumerate(lines)]
     result = analyse(tmp_path / "mixed.csv", lines, waive=waived, margin=0.005)
     assert result.data["missing"] == ["parameters", "seeds"]
 
 
-def test_weights_count_and_what_is_not_used_is_named(tmp_path: Path) -> None:
-    """A run that counts twice is two runs; one that hardly counts does no harm."""
+def test_weights_are_used_and_unused_columns_are_listed(tmp_path: Path) -> None:
+    """A weight of two equals two runs; a run with a negligible weight has no influence."""
     header, *rows = sizes(9)
     lines = [f"{header},weight,note", *(f"{row},1,x" for row in rows), "5000000,1.5,1e-9,wrong by far"]
     result = analyse(tmp_path / "weighted.csv", lines)
     alpha = laws(result)["power with floor"]["parameters"]["alpha"]
     assert alpha["value"] == pytest.approx(0.35, abs=0.03)
     assert result.notes[-2:] == [
-        "Weights count in the laws; the means of the cells are those of their rows without weights.",
+        "Weights apply to the laws only; the means of the cells are unweighted.",
         "Ignored columns of the table: note.",
     ]
     generator = np.random.default_rng(0)
@@ -266,36 +266,35 @@ def test_weights_count_and_what_is_not_used_is_named(tmp_path: Path) -> None:
     assert float(weighted.natural()["alpha"]) == pytest.approx(float(alone.natural()["alpha"]), rel=1e-4)
 
 
-def test_runs_that_hardly_count_do_not_make_a_law_misfit(tmp_path: Path) -> None:
-    """Neither the law nor the test of its fit is drawn to runs of next to no weight."""
+def test_runs_with_negligible_weights_cause_no_lack_of_fit(tmp_path: Path) -> None:
+    """They influence neither the law nor the test of its fit."""
     header, *rows = grid()
     wrong = [f"5e7,{d:g},9,0,1e-9" for d in (5e9, 1e10, 1.5e10)]
     recovered(analyse(tmp_path / "weighted.csv", [f"{header},weight", *(f"{row},1" for row in rows), *wrong]))
 
 
-NEEDED = "it needs `parameters` and `loss`, one row for each run. Its columns"
+NEEDED = "`parameters` and `loss` are required, one row per run. Columns"
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", " is empty; it needs a header with `parameters` and `loss`, then one row for each run"),
-        ("parameters,loss\n\n", " has a header and no rows; it needs one row for each run"),
+        ("", " is empty; it needs a header with `parameters` and `loss`, then one row per run"),
+        ("parameters,loss\n\n", " has a header and no rows; it needs one row per run"),
         (
             "N,value\n1,2\n",
             f": no column 'parameters'; {NEEDED}: 'N', 'value'",
         ),
         (
             "parameters;loss\n1;2\n",
-            f": no column 'parameters'; {NEEDED}: 'parameters;loss'; it seems to be separated by semicolons, not "
-            "commas",
+            f": no column 'parameters'; {NEEDED}: 'parameters;loss'; the separator seems to be semicolons, not commas",
         ),
         (
             f"parameters,{','.join(f'c{index}' for index in range(300))}\n",
             f": no column 'loss'; {NEEDED}: 'parameters', 'c0', 'c1', 'c2', 'c3' and 296 more",
         ),
         ("parameters,loss,loss\n1,2,3\n", ": column 'loss' appears 2 times"),
-        ("parameters,loss,windows,tokens\n1,2,3,4\n", ": both `windows` and `tokens` are columns; D is one of them"),
+        ("parameters,loss,windows,tokens\n1,2,3,4\n", ": both `windows` and `tokens` are columns; only one can be D"),
         ('parameters,loss\n1,2\n"1,2', ":3: not valid CSV: unexpected end of data"),
         ("parameters,loss\n10,0.5\n\nmany,0.5\n", ":4: column 'parameters' must be a number, not 'many'"),
         ("parameters,loss\n10,\n", ":2: no value in column 'loss'"),
@@ -306,30 +305,30 @@ NEEDED = "it needs `parameters` and `loss`, one row for each run. Its columns"
         ("parameters,loss,tokens\n1,2,0\n", ":2: column 'tokens' must be finite and above zero, not '0'"),
         ("parameters,loss,tokens\n1,2,5\n1,3,\n", ":3: no value in column 'tokens'"),
         ("parameters,loss,weight\n1,2,much\n", ":2: column 'weight' must be a number, not 'much'"),
-        ("parameters,loss,weight\n1,2\n", ":2: 2 values, where the header names 3 columns"),
-        ("parameters,loss\n1,2,3\n", ":2: 3 values, where the header names 2 columns"),
+        ("parameters,loss,weight\n1,2\n", ":2: 2 values, but the header names 3 columns"),
+        ("parameters,loss\n1,2,3\n", ":2: 3 values, but the header names 2 columns"),
         (
             "parameters,loss\n1,2\n3,4\n1.0,2.0\n",
-            ":4: the same parameters, D, configuration and loss as line 2, so one run would count twice: remove a row, "
-            "or tell two runs apart in a column `seed`",
+            ":4: same parameters, D, configuration and loss as line 2, so one run would count twice: remove a row, "
+            "or distinguish two runs in a column `seed`",
         ),
         (
             "parameters,loss,seed\n1,2,0\n1,3,0\n",
-            ":3: the same parameters, D, configuration and seed as line 2, so one run would count twice: remove a row, "
-            "or tell two runs apart in a column `configuration`",
+            ":3: same parameters, D, configuration and seed as line 2, so one run would count twice: remove a row, "
+            "or distinguish two runs in a column `configuration`",
         ),
     ],
 )
 def test_a_broken_table_is_refused_with_line_and_column(tmp_path: Path, text: str, message: str) -> None:
-    """One message for each."""
+    """One message per error."""
     path = tmp_path / "table.csv"
     with pytest.raises(DataError) as refused:
         analyse(path, [text])
     assert str(refused.value) == f"{path}{message}"
 
 
-def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
-    """A file of another format."""
+def test_a_binary_file_is_refused(tmp_path: Path) -> None:
+    """A parquet file in place of CSV."""
     path = tmp_path / "table.parquet"
     path.write_bytes(b"PAR1\xff\x00")
     with pytest.raises(DataError, match=r"table\.parquet cannot be read as CSV: 'utf-8' codec can't decode byte"):
@@ -337,8 +336,8 @@ def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
 
 
 def test_unequal_numbers_of_confirmed_configurations_do_not_bias_the_verdict(study: Make) -> None:
-    """Of a flat truth, five configurations of the smallest budget confirmed and one of each other: the best of five
-    by the judged runs would be called a violation in 11 %; benchmarks/scaling.py has more designs.
+    """A flat truth, with five confirmed configurations of the smallest budget and one of each other budget: selecting
+    the best of five by its replicates would report a violation in 11 %; benchmarks/scaling.py has more designs.
     """
     sets, seeds, confirmed = 300, 5, (5, 1, 1)
     template = [study([trial(0, 1.0)], name=f"size-{index}") for index in range(3)]
@@ -369,8 +368,8 @@ def test_unequal_numbers_of_confirmed_configurations_do_not_bias_the_verdict(stu
     assert (verdicts == SIMULATED.index(ScalingVerdict.HOLDS)).mean() <= 0.05
 
 
-def test_the_configuration_is_judged_that_the_search_found_best(study: Make) -> None:
-    """Not the one whose fresh seeds happen to be better; how many were confirmed is told."""
+def test_the_verdict_uses_the_configuration_that_the_search_ranked_best(study: Make) -> None:
+    """Not the one with better fresh seeds; a note reports the number of retrained configurations."""
     searched = [trial(0, 0.50, hyperparameters={"rate": 1}), trial(1, 0.51, hyperparameters={"rate": 2})]
     fresh = [
         trial(
@@ -388,6 +387,4 @@ def test_the_configuration_is_judged_that_the_search_found_best(study: Make) -> 
     result = ScalingLawAnalysis(ScalingLawOptions()).run([made])
     (row,) = result.tables["Budgets"]
     assert (row["mean"], row["searched"], row["confirmed"]) == (pytest.approx(0.561), 0.50, 2)
-    assert any(
-        note.startswith("Configurations that were trained again: walk 2. Of each budget") for note in result.notes
-    )
+    assert any(note.startswith("Retrained configurations: walk 2. Of each budget") for note in result.notes)

@@ -1,4 +1,4 @@
-"""The report of a study: every number again from the journal, and studies that have little to tell."""
+"""The report of a study: every number is recomputed from the journal; studies with few or no results."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ Make = Callable[..., StudyView]
 
 
 def report(*studies: StudyView, **options: Any) -> AnalysisResult:
-    """The result of the analysis, which must be storable."""
+    """The result of the analysis, which must be serialisable."""
     result = ReportAnalysis(ReportOptions(**options)).run(studies)
     json.dumps(plain({"data": result.data, "tables": result.tables}), allow_nan=False)
     return result
 
 
 def made_up(folder: Path) -> list[TrialRecord]:
-    """36 trials of all kinds; the best one is number 20, whose predictions are kept."""
+    """36 trials of all kinds; the best one is number 20 and has stored predictions."""
     source = random.Random(5)
     found = []
     for number in range(36):
@@ -121,8 +121,8 @@ def journalled(study: Make, tmp_path: Path) -> tuple[StudyView, list[dict[str, A
     return read_study(folder), lines
 
 
-def test_g13_every_number_is_that_of_the_journal(journalled: tuple[StudyView, list[dict[str, Any]]]) -> None:
-    """States, groups, correlations, spread, best trial, hardware, origins and flags are computed from its lines."""
+def test_g13_every_number_matches_the_journal(journalled: tuple[StudyView, list[dict[str, Any]]]) -> None:
+    """States, groups, correlations, spread, best trial, hardware, origins and flags are recomputed from its lines."""
     view, lines = journalled
     records = [line["record"] for line in lines if line["event"] == "trial_finished"]
     completed = [record for record in records if record["state"] == "completed"]
@@ -194,7 +194,7 @@ def test_g13_every_number_is_that_of_the_journal(journalled: tuple[StudyView, li
     assert order == [r["number"] for r in healthy] + [30, 7, 19, 31]
 
 
-def test_reliability_is_that_of_the_kept_predictions(journalled: tuple[StudyView, list[dict[str, Any]]]) -> None:
+def test_reliability_matches_the_stored_predictions(journalled: tuple[StudyView, list[dict[str, Any]]]) -> None:
     """Each bin's share of positives and mean probability, from the file of logits."""
     view, _ = journalled
     rows = report(view).data["walk"]["Best trial"]["reliability"]
@@ -208,29 +208,29 @@ def test_reliability_is_that_of_the_kept_predictions(journalled: tuple[StudyView
         at += row["windows"]
 
 
-def test_predictions_that_are_damaged_are_told(journalled: tuple[StudyView, list[dict[str, Any]]]) -> None:
-    """A damaged file makes a sentence, not an end of the report."""
+def test_damaged_predictions_are_reported(journalled: tuple[StudyView, list[dict[str, Any]]]) -> None:
+    """A damaged file adds a sentence and does not fail the report."""
     view, _ = journalled
     path = view.folder / "predictions" / "trial_0020.npz"
     path.write_bytes(b"nothing")
     assert (
-        f"Best trial: There is no reliability diagram: {path}: not the predictions of trial 20; restore the file "
+        f"Best trial: No reliability diagram: {path}: not the predictions of trial 20; restore the file "
         "from a backup." in report(view).summary
     )
 
 
-def test_fresh_seeds_stand_beside_the_best(study: Make) -> None:
-    """What was chosen for its value is told with what replicates of it reached."""
+def test_the_best_trial_is_reported_with_its_fresh_seeds(study: Make) -> None:
+    """The mean of its replicates is reported with the value that selected it."""
     best = trial(1, 0.5)
     same = {"architecture": best.architecture, "hyperparameters": best.hyperparameters}
     replicates = [trial(n, value, origin=Origin(kind="replicate"), **same) for n, value in ((7, 0.6), (8, 0.7))]
     result = report(study([trial(0, 0.8), best], confirmations=tuple(replicates)))
     assert result.data["walk"]["Best trial"]["fresh seeds"] == [0.6, 0.7]
-    assert "Best trial: Under 2 fresh seeds its mean is 0.65 (replicates 7, 8)." in result.summary
+    assert "Best trial: Its mean over 2 fresh seeds is 0.65 (replicates 7, 8)." in result.summary
 
 
 def test_five_thousand_trials(study: Make) -> None:
-    """All of them are in the data and on the page; the tables for a terminal stay short."""
+    """The data and the page contain all of them; the tables for the console stay short."""
     source = random.Random(3)
     records = [trial(n, 0.5 + source.random()) for n in range(4000)]
     records += [trial(n, state="failed", reason=f"line {n}") for n in range(4000, 5000)]
@@ -239,7 +239,7 @@ def test_five_thousand_trials(study: Make) -> None:
     assert data["Best trial"]["trial"] == min(records[:4000], key=lambda one: one.value or 0).number
     assert len({row["trial"] for row in data["All trials"]}) == 5000
     assert len(data["Trials by state"]["reasons"]) == 1000
-    assert "Trials by state: 950 further reasons are in the table of all trials." in result.summary
+    assert "Trials by state: The table of all trials has 950 further reasons." in result.summary
     page = result.files["report.html"]
     assert page.partition('<table id="trials">')[2].count("<tr>") == 5001
     assert max(len(rows) for rows in result.tables.values()) <= 50
@@ -247,7 +247,7 @@ def test_five_thousand_trials(study: Make) -> None:
 
 @pytest.mark.parametrize("matrix", [[[5, 1, 0], [2, 7, 1], [0, 0, 9]], None])
 def test_targets_of_several_classes_and_none(study: Make, matrix: Any) -> None:
-    """A row for each true class; no matrix where a target has no classes."""
+    """One row per true class; no matrix if a target has no classes."""
     tables = report(study([trial(0, 0.7, best={"epoch": 1, "val_loss": 0.7, "confusion_matrix": matrix})])).tables
     if matrix is None:
         assert "Best trial: Confusion matrix" not in tables
@@ -257,7 +257,7 @@ def test_targets_of_several_classes_and_none(study: Make, matrix: Any) -> None:
 
 
 def test_a_study_of_failures(study: Make) -> None:
-    """Reasons are told; nothing is made up for what never was."""
+    """Reasons are reported; missing results stay empty."""
     view = study([trial(number, state="failed", reason="no such file") for number in range(5)])
     data = report(view).data["walk"]
     assert data["Best trial"] is None
@@ -267,14 +267,14 @@ def test_a_study_of_failures(study: Make) -> None:
 
 
 def test_a_study_of_one_trial(study: Make) -> None:
-    """No spread, no correlation: they are missing, with the reason."""
+    """Standard deviation and correlation are missing, with the reason."""
     data = report(study([trial(0, 0.7)])).data["walk"]
     assert data["Distribution"]["standard deviation"] is None
     assert {row["note"] for row in data["Sensitivity"]["parameters"]} == {"too few completed trials"}
 
 
 def test_values_that_are_no_numbers(study: Make) -> None:
-    """NaN and infinite values, and metrics that are missing, count as missing; they are never best."""
+    """NaN, infinite values and missing metrics count as missing and are never best."""
     broken = trial(0, math.nan, learning_curve=[{"epoch": 1, "val_loss": math.inf}])
     bare = trial(2, 0.6, best=None, last=None, learning_curve=[], duration=None)
     view = study([broken, trial(1, 0.7), bare, trial(3, -math.inf)])
@@ -285,7 +285,7 @@ def test_values_that_are_no_numbers(study: Make) -> None:
 
 
 def test_hostile_texts_stay_texts(study: Make) -> None:
-    """Names, reasons, labels and values that are HTML or Markdown are shown as they are."""
+    """Names, reasons, labels and values that contain HTML or Markdown are escaped."""
     hostile = '</script><script>alert("x")</script>|`<img src=x onerror=alert(1)>`'
     records = [
         trial(number, 0.7 - number / 100, origin=Origin(kind="forced", label=hostile, reason=hostile))
@@ -306,14 +306,14 @@ def test_hostile_texts_stay_texts(study: Make) -> None:
 
 
 def test_several_studies_have_a_page_each(study: Make) -> None:
-    """Named after the study, whatever its name; one name has numbers."""
+    """Pages are named after the studies; studies with the same name get a number."""
     names = ["first", "a/b", "a b", "../", "First"]
     files = report(*(study([trial(0, 0.7)], name=name) for name in names)).files
     assert list(files) == ["first.html", "a-b.html", "a-b-2.html", "study.html", "First-2.html"]
 
 
 def test_many_values_are_shown_as_ranges(study: Make) -> None:
-    """Ranges of a ratio hold every trial once; trials of one value stay together."""
+    """Ranges of a ratio contain every trial once; trials with the same value stay together."""
     from scalecore.api.space import Architecture
 
     records = [
@@ -326,8 +326,8 @@ def test_many_values_are_shown_as_ranges(study: Make) -> None:
     assert all(row["trials"] % 5 == 0 for row in rows)
 
 
-def test_roles_of_the_family_give_aspect_and_ratios(study: Make) -> None:
-    """The names of the dimensions do not matter where the plan tells their roles."""
+def test_roles_of_the_family_determine_aspect_and_ratios(study: Make) -> None:
+    """The names of the dimensions do not matter if the plan contains their roles."""
     roles = {"width": "width", "depth": "depth"}
     view = with_plan(study([trial(number, 0.7) for number in range(9)]), architectures={"roles": roles})
     result = report(view)
@@ -337,7 +337,7 @@ def test_roles_of_the_family_give_aspect_and_ratios(study: Make) -> None:
 
 
 def test_importance_finds_the_parameter_that_matters(study: Make) -> None:
-    """A forest needs only what the objective is a function of; of noise it foretells nothing."""
+    """Only the parameter that determines the objective is important; with noise the forest has no predictive power."""
     source = random.Random(2)
     rates, noise = [[source.random() for _ in range(60)] for _ in range(2)]
     records = [
@@ -350,11 +350,11 @@ def test_importance_finds_the_parameter_that_matters(study: Make) -> None:
     assert rows["learning_rate"]["lowest"] <= rows["learning_rate"]["importance"] <= rows["learning_rate"]["highest"]
     for record, value in zip(records, noise, strict=True):
         object.__setattr__(record, "value", value)
-    told = report(study(records)).data["walk"]["Sensitivity"]["importance"]
-    assert told.startswith("Importance is not given: a forest foretells nothing of held-out trials (R² -")
+    text = report(study(records)).data["walk"]["Sensitivity"]["importance"]
+    assert text.startswith("No importance: a forest has no predictive power on held-out trials (R² -")
 
 
-def test_the_interval_of_a_rank_correlation_holds_the_truth() -> None:
+def test_the_interval_of_a_rank_correlation_has_its_coverage() -> None:
     """In about 95 of 100 samples of two normal variables with a known correlation."""
     generator = np.random.default_rng(4)
     truth = 6 / math.pi * math.asin(0.6 / 2)
@@ -370,8 +370,8 @@ def test_the_interval_of_a_rank_correlation_holds_the_truth() -> None:
     assert 0.91 <= held / 300 <= 0.99
 
 
-def test_no_peak_of_a_long_history_is_lost(study: Make, tmp_path: Path) -> None:
-    """One hot reading among ten thousand is in the figure."""
+def test_the_figure_of_a_long_history_shows_peaks(study: Make, tmp_path: Path) -> None:
+    """One high reading among ten thousand is in the figure."""
     view = study([trial(0, 0.7)])
     view.folder.mkdir()
     rows = [f"2026-01-01T00:00:00Z,{93.25 if number == 7_777 else 50}" for number in range(10_000)]
@@ -381,8 +381,8 @@ def test_no_peak_of_a_long_history_is_lost(study: Make, tmp_path: Path) -> None:
     assert max(row["y"] for row in rows) == 93.25
 
 
-def test_ratios_are_those_of_the_roles(study: Make) -> None:
-    """Width by depth, width by heads, feed-forward width by width; one that a role lacks is left out."""
+def test_ratios_follow_the_roles(study: Make) -> None:
+    """Width by depth, width by heads, feed-forward width by width; a ratio with a missing role is omitted."""
     view = study([])
     dimensions = {name: [1] for name in ("breite", "tiefe", "koepfe", "innen")}
     roles = {"width": "breite", "depth": "tiefe", "heads": "koepfe", "feed_forward": "innen"}

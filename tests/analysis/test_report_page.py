@@ -34,7 +34,7 @@ def browser() -> Iterator[Any]:
 
 
 def test_the_page_in_a_browser(study: Callable[..., StudyView], browser: Any, tmp_path: Path) -> None:
-    """Figures are drawn, the table sorts and filters, nothing is fetched or complained of, texts are not obeyed.
+    """Figures are drawn, the table sorts and filters, no request or console error occurs, texts are not executed.
 
     It fits a phone, and follows the dark mode.
     """

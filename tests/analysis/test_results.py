@@ -26,7 +26,7 @@ def analyse(*studies: StudyView, **options: Any) -> Any:
 
 
 def predicting(folder: Path, record: TrialRecord, logits: np.ndarray, labels: np.ndarray) -> TrialRecord:
-    """The record with these logits kept, its value their mean loss."""
+    """The record with these stored logits; its value is their mean loss."""
     (folder / "predictions").mkdir(parents=True, exist_ok=True)
     path = folder / "predictions" / f"trial_{record.number:04d}.npz"
     about = {"part": "val", "epoch": 2, "task": "binary", "data": "d", "target": "t", "horizon": 1, "point": 0}
@@ -46,7 +46,7 @@ def predicting(folder: Path, record: TrialRecord, logits: np.ndarray, labels: np
 
 @pytest.fixture
 def forecasters(study: Make, tmp_path: Path) -> StudyView:
-    """Trial 0 knows half of the truth, trial 1 as much with other noise, trial 2 nothing, trial 3 failed."""
+    """Trials 0 and 1 predict equally well with different noise, trial 2 predicts noise, trial 3 failed."""
     generator = np.random.default_rng(0)
     signal = generator.normal(size=WINDOWS)
     labels = (signal + generator.normal(size=WINDOWS) > 0).astype(float)
@@ -56,8 +56,8 @@ def forecasters(study: Make, tmp_path: Path) -> StudyView:
     return study([*records, trial(3, state="failed", duration=1800.0)])
 
 
-def test_the_tied_set_is_found_window_by_window(forecasters: StudyView) -> None:
-    """The two that know as much are tied, the one that knows nothing is not."""
+def test_ties_are_found_by_paired_comparison(forecasters: StudyView) -> None:
+    """The two equally good trials are tied; the trial that predicts noise is not."""
     result = analyse(forecasters)
     found = result.data["walk"]
     assert sorted(row["trial"] for row in found["tied"]) == [0, 1]
@@ -69,16 +69,16 @@ def test_the_tied_set_is_found_window_by_window(forecasters: StudyView) -> None:
     )
 
 
-def test_a_trial_that_does_not_count_is_tied_with_nothing(forecasters: StudyView) -> None:
-    """It lies outside of today's grid or space, and could not have been chosen."""
+def test_a_trial_that_does_not_count_is_not_tied(forecasters: StudyView) -> None:
+    """It is outside the current grid or space and could not have been selected."""
     best = analyse(forecasters).data["walk"]["best"]["trial"]
     found = analyse(attrs.evolve(forecasters, left_out={best: "outside of the space"})).data["walk"]
     assert [row["trial"] for row in found["tied"]] == [1 - best]
     assert found["best"]["trial"] == 1 - best
 
 
-def test_the_difference_of_two_trials_can_be_computed_again(forecasters: StudyView) -> None:
-    """From the values of the records (guard G13)."""
+def test_the_difference_of_two_trials_matches_their_records(forecasters: StudyView) -> None:
+    """It can be recomputed from the values of the records (guard G13)."""
     found = analyse(forecasters).data["walk"]
     values = {record.number: record.value for record in forecasters.trials}
     for row in found["tied"]:
@@ -86,8 +86,8 @@ def test_the_difference_of_two_trials_can_be_computed_again(forecasters: StudyVi
         assert row["low"] <= row["worse by"] <= row["high"]
 
 
-def test_the_best_of_many_that_know_nothing_is_optimistic(study: Make, tmp_path: Path) -> None:
-    """Of 30 models of pure noise the best looks better than it is, by about what fresh windows say."""
+def test_the_best_of_many_noise_models_is_optimistic(study: Make, tmp_path: Path) -> None:
+    """Of 30 models of pure noise the best looks better than on fresh windows, by about the estimated optimism."""
     generator = np.random.default_rng(1)
     labels = (generator.random(WINDOWS) < 0.5).astype(float)
     records = [
@@ -96,11 +96,11 @@ def test_the_best_of_many_that_know_nothing_is_optimistic(study: Make, tmp_path:
     ]
     found = analyse(study(records)).data["walk"]["best"]
     values = [record.value for record in records]
-    # All models are the same but for luck: the mean is what the best one is really worth.
+    # All models differ only by chance: the mean is the true value of the best one.
     assert 0.3 < found["optimism"] / (np.mean(values) - min(values)) < 1.2
 
 
-def test_fresh_seeds_tell_the_optimism_of_the_best(study: Make) -> None:
+def test_fresh_seeds_estimate_the_optimism_of_the_best(study: Make) -> None:
     """The best of the search had 0.50, its replicates 0.53 and 0.55."""
     again = {"architecture": shape(8, 1), "hyperparameters": {"learning_rate": 1e-3, "epochs": 10}}
     searched = [trial(0, 0.50, **again), trial(1, 0.60)]
@@ -114,33 +114,33 @@ def test_fresh_seeds_tell_the_optimism_of_the_best(study: Make) -> None:
     assert best["tied"] is None
 
 
-def test_without_predictions_nothing_is_called_tied(study: Make) -> None:
-    """And the reason is told."""
+def test_without_predictions_there_are_no_ties(study: Make) -> None:
+    """A note reports the reason."""
     result = analyse(study([trial(0, 0.5), trial(1, 0.6)]))
     assert result.tables["Tied with the best"] == []
-    assert "trial 0 cannot be compared window by window: its predictions were not kept" in result.notes[-1]
+    assert "trial 0 cannot be compared by window: its predictions were not stored" in result.notes[-1]
 
 
-def test_g07_studies_of_different_targets_are_refused_unless_asked_for_by_name(study: Make) -> None:
-    """The groups are named, and what to type."""
+def test_g07_studies_of_different_targets_are_refused_unless_allowed(study: Make) -> None:
+    """The message lists the groups and the option to pass."""
     target = {"kind": "direction", "horizon": 5, "hash": "other", "text": "CLOSE[t+5] > CLOSE[t]"}
     first, second = study([trial(0, 0.5)], name="h2"), study([trial(0, 0.6)], name="h5", data={"target": target})
     with pytest.raises(RefusedError) as error:
         analyse(first, second)
     assert str(error.value) == (
-        "the studies differ in target, so their results cannot stand in one table:\n"
+        "the studies differ in target, so their results are not comparable:\n"
         f"  target: {first.plan.data.target.text}: h2\n"
         "  target: CLOSE[t+5] > CLOSE[t]: h5\n"
-        "Leave some out, or ask for the comparison by name: allow=[target] [G07]"
+        "Compare fewer studies, or allow the differences: allow=[target] [G07]"
     )
-    # Several in one word, as a shell takes it.
+    # Several names in one shell word.
     third = study([trial(0, 0.6)], name="h9", data={"target": target, "features": ["Open"]})
     with pytest.raises(
         RefusedError, match=r"(?s)^the studies differ in features, target, .*allow=\[features,target\] "
     ):
         analyse(first, third)
     result = analyse(first, second, allow=["target"])
-    assert result.notes[0] == ("The studies differ in target, as asked for by name: their values are not on one scale.")
+    assert result.notes[0] == "The studies differ in target, which `allow` permits: their values are not comparable."
     assert [row["val_loss"] for row in result.tables["Best of each study"]] == [0.5, 0.6]
 
 
@@ -163,8 +163,8 @@ def test_other_data_are_refused_too(study: Make, data: dict[str, Any], name: str
     assert analyse(first, second, allow=[name]).title == "Results of 2 studies"
 
 
-def test_g27_every_state_is_counted_and_what_was_wasted_is_named(study: Make) -> None:
-    """Failures and constants with their reasons and hours; a pruned trial is no waste."""
+def test_g27_every_state_and_all_wasted_time_is_counted(study: Make) -> None:
+    """Failures and constants with their reasons and hours; a pruned trial is not wasted."""
     records = [
         trial(0, 0.5, duration=3600.0),
         trial(1, 0.6, flags=[COLLAPSED], duration=1800.0),
@@ -189,13 +189,13 @@ def test_g27_every_state_is_counted_and_what_was_wasted_is_named(study: Make) ->
 
 
 def test_g09_a_collapsed_best_is_called_no_result(study: Make) -> None:
-    """Where nothing healthy exists."""
+    """If all trials collapsed."""
     result = analyse(study([trial(0, 0.5, flags=[COLLAPSED])]))
     assert "every completed trial predicts a constant: this is no result [G09]" in result.summary[0]
 
 
-def test_studies_agree_where_a_value_suits_the_tied_trials_of_all(study: Make) -> None:
-    """The learning rates of the best differ by ten without ties; the epochs are the same in all and say nothing."""
+def test_studies_agree_if_the_ranges_of_tied_trials_overlap(study: Make) -> None:
+    """The learning rates of the best differ by ten without ties; epochs do not vary and have no row."""
 
     def one(name: str, rate: float) -> StudyView:
         return study([trial(0, 0.5, hyperparameters={"learning_rate": rate, "epochs": 10})], name=name)
@@ -214,8 +214,8 @@ def test_studies_agree_where_a_value_suits_the_tied_trials_of_all(study: Make) -
     ]
 
 
-def test_studies_agree_in_the_ratios_whose_roles_the_family_tells(study: Make) -> None:
-    """Whatever its dimensions are called; without roles there is no ratio of these two."""
+def test_studies_are_compared_by_the_ratios_of_declared_roles(study: Make) -> None:
+    """The names of the dimensions do not matter; without roles these two have no ratio."""
 
     def one(name: str, width: int, roles: dict[str, str]) -> StudyView:
         view = study([trial(0, 0.5, architecture=shape(width, 2))], name=name)
@@ -230,7 +230,7 @@ def test_studies_agree_in_the_ratios_whose_roles_the_family_tells(study: Make) -
 
 
 @pytest.mark.parametrize("records", [[], [trial(0, state="failed")], [trial(0, 0.7)]])
-def test_studies_with_next_to_nothing_are_told_about(study: Make, records: list[TrialRecord]) -> None:
+def test_studies_with_few_results_are_reported(study: Make, records: list[TrialRecord]) -> None:
     """No trial, only failures, one trial."""
     result = analyse(study(records))
     completed = sum(record.value is not None for record in records)

@@ -1,4 +1,4 @@
-"""Figures: what their descriptions say, and that Vega-Lite draws it, without a browser."""
+"""Figures: their specifications, and their rendering by Vega-Lite without a browser."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ HOSTILE = """a.b[c]'"\\ </script><!--<script>alert(1)</script> {{x}} & ü"""
 
 
 def drawn(spec: Spec) -> ElementTree.Element:
-    """The SVG of a figure, as Vega-Lite makes it."""
+    """The SVG of a figure, rendered by Vega-Lite."""
     text = static_figure(spec, "svg")
     assert isinstance(text, str)
     return ElementTree.fromstring(text)
 
 
 def marks(svg: ElementTree.Element, kind: str) -> list[ElementTree.Element]:
-    """The marks of one kind that lie in the plot, not in its legend."""
+    """The marks of one kind in the plot, without the legend."""
     found = [one for one in svg.iter() if f"mark-{kind} role-mark" in one.get("class", "")]
     return [path for one in found for path in one if path.get("d") is None or len(path.get("d", "")) > 6]
 
@@ -84,7 +84,7 @@ def test_a_series_has_its_points_its_colour_its_symbol_and_its_tooltip() -> None
 
 
 def test_what_is_no_number_is_not_drawn() -> None:
-    """NaN, infinite and missing values, and what has no place on a logarithmic axis; a line has a gap there."""
+    """NaN, infinite and missing values, and non-positive values on a logarithmic axis, leave a gap in a line."""
     bad = [math.nan, math.inf, -math.inf, None]
     points = [Point(x=x, y=1.0) for x in (*bad, 0.0, -1.0)] + [Point(x=1.0 + n, y=y) for n, y in enumerate(bad)]
     spec = figure(Series(name="s", points=[*points, Point(x=9.0, y=2.0)]), x="x", y="y", scale="log")
@@ -110,7 +110,7 @@ def test_what_is_no_number_is_not_drawn() -> None:
     ids=["none", "nowhere", "one", "huge", "equal"],
 )
 def test_data_of_any_size_is_drawn(points: list[Point]) -> None:
-    """Nothing, one point, and the largest numbers."""
+    """No point, one point, and the largest numbers."""
     for scale in ("linear", "log"):
         spec = figure(Series(name="s", points=points, marks=["line", "point"]), x="x", y="y", scale=scale)  # type: ignore[arg-type]
         assert {"x", "y"} <= set(texts(drawn(spec)))
@@ -118,7 +118,7 @@ def test_data_of_any_size_is_drawn(points: list[Point]) -> None:
 
 @pytest.mark.parametrize("values", [[0.7] * 9, [1.0, 1.0 + 1e-16], [1e308, -1e308], [0.5] * 50 + [1e30], [3.0]])
 def test_a_histogram_counts_every_value(values: list[float]) -> None:
-    """Equal values are one bar, and a value far off changes no count."""
+    """Equal values share a bar, and an outlier changes no count."""
     svg = drawn(histogram(values, x="val_loss", y="trials", bins=9))
     labels = [one.get("aria-label", "") for one in marks(svg, "rect")]
     counts = [int(found[1]) for label in labels if (found := re.search(r"trials: (\d+)$", label))]
@@ -126,7 +126,7 @@ def test_a_histogram_counts_every_value(values: list[float]) -> None:
 
 
 def test_hidden_series_wait_for_a_click() -> None:
-    """They are neither drawn nor named in a file, which nobody can click on."""
+    """A static file neither draws nor lists them."""
     points = [Point(x=1.0, y=1.0), Point(x=2.0, y=2.0)]
     spec = figure(
         *(Series(name=name, points=points, marks=["line"], hidden=name == "b") for name in "abc"), x="x", y="y"
@@ -139,7 +139,7 @@ def test_hidden_series_wait_for_a_click() -> None:
 
 
 def test_names_stay_texts() -> None:
-    """Characters that Vega-Lite, JavaScript or HTML would read are shown as they are."""
+    """Special characters of Vega-Lite, JavaScript and HTML are shown unchanged."""
     spec = figure(
         Series(name=HOSTILE, points=[Point(x=n, y=n, text=HOSTILE) for n in (1.0, 2.0)], marks=["line", "point"]),
         Series(name="other", points=[Point(x=1.0, y=1.5)]),
@@ -159,7 +159,7 @@ def test_names_stay_texts() -> None:
 
 
 def test_a_file_of_each_format() -> None:
-    """Named after the titles, which may differ in nothing that a file name holds."""
+    """Named after the titles, even if these differ only in characters that a file name omits."""
     spec = histogram([1.0, 2.0], x="val_loss", y="trials", bins=5)
     files = figure_files({"Loss, log2(x)": spec, "loss log2 x": spec}, ["svg", "png", "pdf"], ["loss-log2-x.pdf"])
     assert {

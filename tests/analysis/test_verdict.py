@@ -13,7 +13,7 @@ from scalecore_analysis.scaling.verdict import SIMULATED, ScalingVerdict, classi
 
 
 def verdict(means: list[float], *, seeds: int, spread: float, margin: float) -> ScalingVerdict:
-    """Of one set of means."""
+    """The verdict on one set of means."""
     code = classify(
         np.array([means]),
         seeds=[seeds] * len(means),
@@ -25,7 +25,7 @@ def verdict(means: list[float], *, seeds: int, spread: float, margin: float) -> 
 
 
 def test_the_non_increasing_fit_is_isotonic_regression() -> None:
-    """That of scikit-learn, over random means and weights."""
+    """Equals scikit-learn's fit, over random means and weights."""
     generator = np.random.default_rng(0)
     means, weights = generator.normal(size=(40, 6)), generator.uniform(0.5, 2, 6)
     reference = IsotonicRegression(increasing=False)
@@ -38,7 +38,7 @@ def test_the_non_increasing_fit_is_isotonic_regression() -> None:
     [(3, 3, 5.7, 7.2), (3, 5, 4.6, 5.65), (3, 10, 4.15, 5.0), (4, 3, 6.2, 9.1), (4, 5, 5.3, 7.4), (4, 10, 4.85, 6.7)],
 )
 def test_critical_values(budgets: int, seeds: int, equal: float, ordered: float) -> None:
-    """Of both statistics at 5 %, as simulated independently of this code."""
+    """Of both statistics at 5 %, compared with an independent simulation."""
     assert null_of([seeds] * budgets).critical(0.05) == pytest.approx((equal, ordered), rel=0.025)
 
 
@@ -50,7 +50,7 @@ def test_p_values_agree_with_critical_values() -> None:
 
 
 def test_statistics_of_falling_and_rising_means() -> None:
-    """Falling means leave nothing to T_B; rising ones nothing to T_A."""
+    """T_B is 0 for falling means, T_A for rising means."""
     falling, rising = np.array([[3.0, 2.0, 1.0]]), np.array([[1.0, 2.0, 3.0]])
     variance = np.array([1.0])
     assert [float(one[0]) for one in statistics(falling, seeds=[2, 2, 2], variance=variance)] == [4.0, 0.0]
@@ -58,7 +58,7 @@ def test_statistics_of_falling_and_rising_means() -> None:
 
 
 def test_clear_cases() -> None:
-    """What falls holds, what rises is violated, what differs by less than the margin is flat, the rest is open."""
+    """Falling means hold, rising ones are violated, differences below the margin are flat, others inconclusive."""
     assert verdict([0.50, 0.45, 0.42], seeds=5, spread=0.005, margin=0.005) is ScalingVerdict.HOLDS
     assert verdict([0.50, 0.45, 0.47], seeds=5, spread=0.005, margin=0.005) is ScalingVerdict.VIOLATED
     assert verdict([0.500, 0.501, 0.4995], seeds=20, spread=0.002, margin=0.005) is ScalingVerdict.FLAT
@@ -66,12 +66,12 @@ def test_clear_cases() -> None:
 
 
 def test_a_rise_within_the_margin_is_flat_and_not_violated() -> None:
-    """However many seeds there are: the margin says what matters."""
+    """For any number of seeds, because the margin defines the relevant difference."""
     assert verdict([0.500, 0.501, 0.502], seeds=200, spread=0.002, margin=0.005) is ScalingVerdict.FLAT
 
 
 def test_a_fall_with_a_step_that_may_be_worse_does_not_hold() -> None:
-    """The means are not equal, but the last step is not shown to be no worse than the margin."""
+    """The means are not equal, but the upper bound of the last step exceeds the margin."""
     assert verdict([0.60, 0.50, 0.505], seeds=3, spread=0.02, margin=0.01) is ScalingVerdict.INCONCLUSIVE
 
 
@@ -81,15 +81,15 @@ def test_a_fall_with_a_step_that_may_be_worse_does_not_hold() -> None:
 def test_g14_a_flat_truth_is_called_holds_or_violated_in_at_most_5_percent(
     budgets: int, seeds: int, margin: float
 ) -> None:
-    """Each of both, over 40,000 simulated studies of every design."""
+    """Each of the two verdicts, over 40,000 simulated studies per design."""
     found = rates([0.0] * budgets, seeds=seeds, margin=margin, sets=40_000)
     assert found.holds <= 0.05
     assert found.violated <= 0.05
 
 
 @pytest.mark.parametrize("budgets", [3, 5])
-def test_error_rates_bear_unequal_spreads(budgets: int) -> None:
-    """One end of the budgets spreads three times as much as the other: within one per cent of the promise."""
+def test_error_rates_are_robust_to_unequal_spreads(budgets: int) -> None:
+    """If the spread differs by a factor of three between the ends, error rates stay within one percentage point."""
     spreads = np.linspace(1, 3, budgets)
     for order in (spreads, spreads[::-1]):
         found = rates([0.0] * budgets, seeds=5, spreads=order.tolist(), margin=1.0, sets=40_000)
@@ -98,7 +98,7 @@ def test_error_rates_bear_unequal_spreads(budgets: int) -> None:
 
 
 def test_power_grows_with_seeds_and_effect() -> None:
-    """A fall of two spreads a budget is found with three seeds, one of half a spread needs many more."""
+    """A fall of two spreads per budget is detected with three seeds; half a spread needs many more."""
     design = Design(budgets=3, margin=1.0)
     assert design.rates("falling", 2.0, seeds=3)[0] > 0.8
     assert design.seeds_for("falling", 2.0) == "3"
@@ -127,8 +127,8 @@ def documented() -> tuple[list[str], list[list[str]]]:
     return table[0].split(" | ")[2:], [row.strip("| ").split(" | ") for row in table[1].splitlines()]
 
 
-def test_the_documented_rates_are_those_of_the_code() -> None:
-    """Every row of the table, to what 20,000 simulated studies can tell."""
+def test_the_documented_rates_match_the_code() -> None:
+    """Every row of the table, to the precision of 20,000 simulated studies."""
     head, rows = documented()
     assert len(head) == 8
     assert len(rows) == 6
@@ -147,7 +147,7 @@ def test_the_documented_rates_are_those_of_the_code() -> None:
 
 
 def test_truths() -> None:
-    """What the tables of power are about."""
+    """The truths of the power tables."""
     assert truth_of("falling", 2.0, 3) == [0.0, -2.0, -4.0]
     assert truth_of("rising at the end", 1.0, 3) == [0.0, -1.0, 0.0]
     assert truth_of("rising at the end", 1.0, 4) == [0.0, -1.0, -2.0, -1.0]
@@ -155,5 +155,5 @@ def test_truths() -> None:
 
 
 def test_the_smallest_effect_is_about_2_8_standard_errors() -> None:
-    """With many degrees of freedom."""
+    """For many degrees of freedom."""
     assert smallest_effect(seeds=[200, 200, 200], variance=4.0) == pytest.approx(2.8 * (4 * 2 / 200) ** 0.5, rel=0.01)

@@ -41,24 +41,24 @@ def test_replicates_tell_how_optimistic_the_best_was(study: Study) -> None:
     assert result["studies"][0]["confirmations"]["lines"] == len(lines)
 
 
-def test_a_calibrator_travels_with_the_retrained_model(study: Study) -> None:
-    """Chosen by the analysis, stored with the study, in the model and on its card, applied by its predictions.
+def test_a_calibrator_is_stored_with_the_retrained_model(study: Study) -> None:
+    """Selected by the analysis, stored with the study, in the model and on its card, applied by its predictions.
 
-    Once the test windows are opened the analysis judges on them too, and chooses as before.
+    Once the test windows are opened, the analysis reports results on them too, and selects as before.
     """
     folder = study.folder
     done = study.cli("analyze", "calibration", str(folder), "--trial", "1", "choose=platt")
-    assert "Chosen: platt; as asked for." in done.stdout
-    assert "Test windows were not opened for this training" in done.stdout
+    assert "Selected: platt; requested." in done.stdout
+    assert "`scalecore evaluate` has not opened them for this training" in done.stdout
     calibrator = study.json("analyses/calibration/trial_0001.calibrator.json")
     assert calibrator["about"]["hash"] == study.finished()[1]["hash"]
 
     study.cli("evaluate", str(folder), "--trial", "1")
     model = folder / "promoted" / "trial_0001"
     assert study.json("promoted/trial_0001/model.json")["calibrator"] == calibrator
-    assert "A calibrator (platt), fitted on the" in (model / "model_card.md").read_text()
-    told = study.cli("predict", str(model), study.experiment["dataset"]["path"])
-    table = pd.read_csv(io.StringIO(told.stdout))
+    assert "The model includes a calibrator (platt), fitted on the" in (model / "model_card.md").read_text()
+    printed = study.cli("predict", str(model), study.experiment["dataset"]["path"])
+    table = pd.read_csv(io.StringIO(printed.stdout))
     expected = 1 / (1 + np.exp(-(calibrator["slope"] * table["logit"] + calibrator["intercept"])))
     assert table["calibrated"].to_numpy() == pytest.approx(expected.to_numpy(), abs=1e-7)
 
@@ -71,13 +71,13 @@ def test_a_calibrator_travels_with_the_retrained_model(study: Study) -> None:
 
 @pytest.mark.parametrize("name", ["coverage", "scaling-law", "power"])
 def test_every_analysis_reads_a_real_study(study: Study, name: str) -> None:
-    """And stores what it prints; what one study cannot tell is told so."""
+    """Each analysis stores what it prints, and reports that one study is too few."""
     arguments = ["spread=0.01"] if name == "power" else []
     done = study.cli("analyze", name, str(study.folder), *arguments, code=4 if name == "power" else 0)
     if name == "power":
-        assert done.stderr == "a scaling claim needs at least 3 budgets, a study of each; studies named: 1\n"
+        assert done.stderr == "a scaling claim needs at least 3 budgets, one study each; studies given: 1\n"
         return
     assert done.stderr == ""
     assert (study.folder / "analyses" / name / "result.md").read_text() in done.stdout
     if name == "scaling-law":
-        assert "Verdict: not assessable. Missing: budgets: 1 instead of 3 or more" in done.stdout
+        assert "Verdict: not assessable. Missing: budgets: 1, at least 3 required" in done.stdout

@@ -82,7 +82,7 @@ def test_g14_the_best_are_trained_again_on_fresh_seeds(finished: Study, tmp_path
     assert second["verdict"] in ("worse", "equivalent", "inconclusive")
     assert f"trial {first['trial']}: {first['mean']:.4f}" in done.stdout
     assert (
-        "The best of 2 trials, each trained again on 3 fresh seeds."
+        "The best of 2 trials, each retrained on 3 fresh seeds."
         in (study.folder / "confirm" / "confirmation.md").read_text()
     )
 
@@ -92,7 +92,7 @@ def test_g14_the_best_are_trained_again_on_fresh_seeds(finished: Study, tmp_path
     assert len(replicates(study)) == 7
     (opening,) = openings(study)
     assert opening["models"] == 4
-    assert "The test data was opened once, for this." in more.stdout
+    assert "The test data was opened once, for this result." in more.stdout
     content = read_json(study.folder / "confirm" / "confirmation.json")
     losses = [one["test_loss"] for own in content["replicates"].values() for one in own]
     assert content["test"]["rows"][0]["mean"] == pytest.approx(sum(losses) / 4)
@@ -127,7 +127,7 @@ def test_a_killed_confirmation_goes_on(finished: Study, tmp_path: Path) -> None:
     assert sorted(record["number"] for record in replicates(study)) == [0, 1]
 
 
-def test_what_cannot_be_confirmed_is_told(finished: Study, tmp_path: Path) -> None:
+def test_a_study_without_finished_trials_is_refused(finished: Study, tmp_path: Path) -> None:
     """A folder without a study, and a study without a finished trial."""
     nothing = confirm(Study(tmp_path, finished.experiment))
     assert nothing.exit_code == 2
@@ -138,6 +138,6 @@ def test_what_cannot_be_confirmed_is_told(finished: Study, tmp_path: Path) -> No
     unfinished = confirm(study)
     assert (unfinished.exit_code, unfinished.stderr) == (
         5,
-        f"{study.folder}: no trial of this study is finished; continue it with `scalecore run`\n",
+        f"{study.folder}: the study has no finished trial; run it with `scalecore run`\n",
     )
     shutil.rmtree(study.folder)

@@ -27,7 +27,7 @@ def test_each_best_is_trained_at_every_budget(campaign: Study) -> None:
     command = ("analyze", "cross-budget", str(campaign.folder), "--seeds", "3")
 
     planned = campaign.cli(*command, "--dry-run")
-    assert "12 trainings to do, about " in planned.stdout
+    assert "12 trainings left, about " in planned.stdout
     assert not any((one.folder / "cross-budget").exists() for one in studies)
     assert not (campaign.folder / "analyses").exists()
 
@@ -61,7 +61,7 @@ def test_each_best_is_trained_at_every_budget(campaign: Study) -> None:
         assert pair["verdict"] in ("holds", "lost", "better", "inconclusive")
 
     again = campaign.cli(*command, "--dry-run")
-    assert "0 trainings to do" in again.stdout
+    assert "0 trainings left" in again.stdout
 
 
 def test_studies_that_cannot_be_compared_are_refused(campaign: Study) -> None:
@@ -69,6 +69,6 @@ def test_studies_that_cannot_be_compared_are_refused(campaign: Study) -> None:
     campaign.experiment["sweep"] = {"seed": [1, 2]}
     campaign.run("search.trials=1")
     done = campaign.cli("analyze", "cross-budget", str(campaign.folder), code=5)
-    assert done.stderr == "of tiny-seed-1, tiny-seed-2 two have the same budget; name one of each\n"
+    assert done.stderr == "two of tiny-seed-1, tiny-seed-2 have the same budget; name one study per budget\n"
     one = campaign.cli("analyze", "cross-budget", str(campaign.folder / "seed-1"), code=2)
     assert one.stderr.startswith("analysis 'cross-budget' needs at least 2 studies: ")

@@ -104,9 +104,9 @@ def test_g15_evaluate_takes_a_trial_whole(mine: Study) -> None:
     assert model["versions"]["weights"] == record["versions"]["weights"]
     assert model["weights"]["sha256"] == hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()
     card = (folder / "model_card.md").read_text()
-    assert "ended with the same weights to the last bit" in card
-    assert "The test data was opened once, for this." in card
-    assert "The test data was opened once, for this." in done.stdout
+    assert "with bit-identical weights" in card
+    assert "The test data was opened once, for this result." in card
+    assert "The test data was opened once, for this result." in done.stdout
 
     evaluation = read_json(folder / "evaluation.json")
     kept = read_predictions(folder / evaluation["test"]["predictions"]["file"])
@@ -167,7 +167,7 @@ def test_g15_the_search_never_touches_test_data(mine: Study, tmp_path: Path) -> 
 
     stumbled = evaluate(mine, "--trial", "2")
     assert stumbled.exit_code == 6
-    assert "trial 2, retrained cannot be measured: " in stumbled.stderr
+    assert "test evaluation of trial 2, retrained failed: " in stumbled.stderr
     assert len(openings(mine)) == 1
 
 
@@ -234,7 +234,7 @@ def test_a_stopped_retraining_says_so(mine: Study) -> None:
     assert "this study is already running: process" in second.stderr
     process.send_signal(signal.SIGINT)
     out = output_of(process, code=7)
-    assert out.endswith("stopped; the same command continues it\n")
+    assert out.endswith("stopped; run the same command again to resume\n")
     assert openings(mine) == []
 
 
@@ -294,7 +294,7 @@ def test_another_split_is_told_on_the_card(mine: Study) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("--trial", "9"), 2, "--trial 9: the study has no finished trial of this number\n"),
+        (("--trial", "9"), 2, "--trial 9: the study has no finished trial with this number\n"),
         (("--epochs", "0"), 2, "--epochs: 0 is below 1\n"),
         (("--split", "test"), 2, "--split test: write KEY=VALUE, as in `--split test_from=2020-01-02`\n"),
         (("--split", "tset=0.2"), 2, "<command line>: dataset.split.tset=0.2: unknown key; did you mean 'test'?\n"),

@@ -103,10 +103,10 @@ def test_commands_that_need_weights_say_so(whole: Study) -> None:
     """Before anything is trained, with what there is instead; a confirmation on validation data needs none."""
     evaluated = whole.cli("evaluate", str(whole.folder), code=5)
     assert evaluated.stderr.strip() == (
-        f"{whole.folder}: evaluate measures the weights of a model on test data, and the trainer 'function' keeps "
-        "none; `scalecore confirm` trains the best trials again, on validation data"
+        f"{whole.folder}: evaluate needs the weights of a model, but trainer 'function' stores none; `scalecore "
+        "confirm` compares the best trials on validation data"
     )
-    assert "confirm --test measures the weights" in whole.cli("confirm", str(whole.folder), "--test", code=5).stderr
+    assert "confirm --test needs the weights" in whole.cli("confirm", str(whole.folder), "--test", code=5).stderr
     confirmed = whole.cli("confirm", str(whole.folder), "--top", "1", "--seeds", "2")
     assert "trial" in confirmed.stdout
     whole.cli("verify", str(whole.folder))

@@ -98,7 +98,7 @@ def test_a_device_that_is_not_here_is_refused_by_the_name_of_the_option(model: P
     """A prediction is ranked with nothing, so that another device may be named."""
     done = CliRunner().invoke(main, ["predict", str(model), str(bars), "--device", "cuda"])
     assert done.exit_code == 5
-    assert done.stderr == f"--device cuda: torch {torch.__version__} finds no CUDA device here; name another one\n"
+    assert done.stderr == f"--device cuda: torch {torch.__version__} finds no CUDA device here; choose another device\n"
 
 
 def test_the_newest_rows_are_predicted_without_a_target(model: Path, bars: Path) -> None:
@@ -147,7 +147,7 @@ def _with(table: pd.DataFrame, **columns: Any) -> pd.DataFrame:
             "{path}: feature 'Volume' is not numeric: row 0 (2015-01-01) contains 'many'. Encode it as numbers, or "
             "remove the column",
         ),
-        (lambda table: table.head(11), 4, "{path}: 11 rows, and one window of the model has 12"),
+        (lambda table: table.head(11), 4, "{path}: 11 rows, but a window of the model needs 12"),
         (
             lambda table: _with(table, Close=table["Close"].where(table.index != table.index[7])),
             4,
@@ -176,20 +176,19 @@ def test_unfit_data_is_refused(change: Any, code: int, message: str, model: Path
         (
             "features=[Volume, Close]",
             5,
-            "bars.parquet: the features are in another order, Volume, Close, than the model was trained with, Close, "
-            "Volume",
+            "bars.parquet: the feature order is Volume, Close, but the model was trained with Close, Volume",
         ),
         (
             "features=[Close]",
             5,
-            "bars.parquet: the model was trained with Volume, which this data does not have",
+            "bars.parquet: the model was trained with Volume, which the data does not contain",
         ),
         (
             "features=[Close, Volume, Open]",
             5,
-            "bars.parquet: the model was not trained with Open; leave them out",
+            "bars.parquet: the model was not trained with Open; remove them from the data",
         ),
-        ("context=5", 2, "--dataset context=5: context belongs to the model, and cannot be given for a prediction"),
+        ("context=5", 2, "--dataset context=5: the model determines context; it cannot be changed for a prediction"),
         ("pat=x", 2, "<command line>: dataset.pat=x: unknown key; did you mean 'path'?"),
     ],
 )
@@ -213,8 +212,8 @@ def test_a_damaged_model_is_refused(model: Path, bars: Path, tmp_path: Path) -> 
     versions = content["versions"]
     assert (done.exit_code, done.stderr) == (
         5,
-        f"{copy}: the installed code gives other logits than the model had when it was written, with scalecore "
-        f"{versions['scalecore']} and torch {versions['torch']}; go back to these versions\n",
+        f"{copy}: the installed code computes other logits than the stored model; install the versions that wrote it, "
+        f"scalecore {versions['scalecore']} and torch {versions['torch']}\n",
     )
     weights = bytearray((copy / "weights.safetensors").read_bytes())
     weights[-1] ^= 1

@@ -69,7 +69,7 @@ def test_g57_a_forecast_is_in_the_targets_unit_from_plan_to_prediction(bars: Pat
     found = predicted["forecast"].to_numpy()[-len(measured) - 1 :]
     assert np.abs(found - measured.outputs[-1, 0]).min() < 1e-3
     assert 38_000 < found.mean() < 42_000
-    assert "trained standardised (mean " in (model / "model_card.md").read_text()
+    assert "standardised for training (mean " in (model / "model_card.md").read_text()
 
 
 def test_g19_a_study_of_precision_completes_where_nothing_is_predicted(bars: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from scalecore_promotion.options import CrossBudgetOptions
 
 @pytest.mark.parametrize("name", ["confirm", "evaluate", "predict"])
 def test_help_imports_nothing_heavy(name: str) -> None:
-    """Neither torch nor the code that the command runs."""
+    """`--help` imports neither torch nor the code of the command."""
     code = f"import sys; from scalecore.cli.main import main; main([{name!r}, '--help'], standalone_mode=False); "
     code += "print({'torch', 'numpy', 'pandas', 'pluggy', 'scalecore_promotion.retrain'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -25,8 +25,8 @@ def test_help_imports_nothing_heavy(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["cross-budget", "scalecore-promotion/cross-budget", "scalecore/cross-budget"])
-def test_the_analysis_is_found_by_every_name_that_it_had(name: str) -> None:
-    """A study of 0.1 may name the distribution that had it then."""
+def test_the_analysis_is_found_by_current_and_former_names(name: str) -> None:
+    """A study of 0.1 may name the distribution that provided it then."""
     found = load_registry().get("analysis", name)
     assert (found.provider, found.record.options) == ("scalecore-promotion", CrossBudgetOptions)
 
@@ -34,17 +34,17 @@ def test_the_analysis_is_found_by_every_name_that_it_had(name: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["model"], "Error: give DATA, or the options of the dataset with --dataset, one of the two"),
+        (["model"], "Error: give either DATA or --dataset KEY=VALUE"),
+        (["model", "a.csv", "--dataset", "file=b"], "Error: give either DATA or --dataset KEY=VALUE"),
         (
-            ["model", "a.csv", "--dataset", "file=b"],
-            "Error: give DATA, or the options of the dataset with --dataset, one of the two",
+            ["model", "--dataset", "file=b", "--time", "t"],
+            "Error: --time applies to DATA only; write --dataset time=COLUMN",
         ),
-        (["model", "--dataset", "file=b", "--time", "t"], "Error: --time belongs to DATA; write --dataset time=COLUMN"),
-        (["model", "a.csv", "--output", "a.txt"], "Error: --output a.txt: the suffix may be .parquet or .csv"),
+        (["model", "a.csv", "--output", "a.txt"], "Error: --output a.txt: the suffix must be .parquet or .csv"),
         (["model", "a.csv"], "model: no retrained model here (no valid model.json)"),
     ],
 )
-def test_predict_refuses_what_it_cannot_do(
+def test_predict_refuses_invalid_arguments(
     arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One message, exit code 2."""

@@ -33,7 +33,7 @@ def journal(study: StudyView, records: list[TrialRecord]) -> None:
 
 
 def studies(root: Path) -> list[StudyView]:
-    """Two that differ in their budget only, with one trial each."""
+    """Two studies that differ only in their budget, with one trial each."""
     found = []
     for budget, value in (("1k", 0.6), ("2k", 0.5)):
         study = make_study(root / budget, [make_trial(0, value)], name=budget)
@@ -42,8 +42,8 @@ def studies(root: Path) -> list[StudyView]:
     return found
 
 
-def test_a_training_that_failed_and_was_tried_again_counts_as_it_ended_then(tmp_path: Path) -> None:
-    """Until then it is missing in the plan, since the next call makes it again."""
+def test_a_retried_training_counts_as_its_retry_ended(tmp_path: Path) -> None:
+    """Before the retry the plan lists it as missing, because the next call trains it again."""
     analysis = CrossBudget(CrossBudgetOptions(seeds=SEEDS))
     once, again = (studies(tmp_path / name) for name in ("once", "again"))
     shape = once[0].trials[0].architecture

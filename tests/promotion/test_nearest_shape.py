@@ -1,4 +1,4 @@
-"""The shape of another budget that is most like a given one."""
+"""The shape of another budget nearest to a given one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ROLES = {"width": "d_model", "depth": "n_layers", "heads": "n_heads", "feed_forw
 
 
 def shape(d_model: int, n_layers: int, n_heads: int, d_ff: int) -> Architecture:
-    """A transformer shape; its size as the usual count of weights."""
+    """A transformer shape with the usual estimate of its number of weights."""
     values = {"d_model": d_model, "n_layers": n_layers, "n_heads": n_heads, "d_ff": d_ff}
     return Architecture(values=values, num_parameters=n_layers * (4 * d_model**2 + 2 * d_model * d_ff), flops=1)
 
@@ -24,13 +24,13 @@ def test_ratios_decide_and_not_the_numbers() -> None:
 
 
 def test_a_shape_is_nearest_to_itself() -> None:
-    """The way back of a transfer that found the same ratios."""
+    """A transfer back to the original budget finds the original shape."""
     shapes = [shape(64, 8, 4, 256), shape(64, 4, 4, 256), shape(32, 16, 4, 64)]
     for one in shapes:
         assert nearest_shape(one, shapes, roles=ROLES) == one
 
 
-def test_of_equals_the_one_in_the_middle_of_the_budget() -> None:
+def test_ties_go_to_the_median_size() -> None:
     """Same ratios at three sizes: the one nearest to the median of all sizes."""
     shapes = [shape(32, 4, 2, 64), shape(64, 8, 4, 128), shape(128, 16, 8, 256)]
     assert nearest_shape(shape(256, 32, 16, 512), shapes, roles=ROLES) == shapes[1]
@@ -38,7 +38,7 @@ def test_of_equals_the_one_in_the_middle_of_the_budget() -> None:
 
 @pytest.mark.parametrize("roles", [{}, {"width": "rank"}])
 def test_without_roles_the_numbers_decide(roles: dict[str, str]) -> None:
-    """A family of other dimensions: nearest in their logarithms."""
+    """A family with other dimensions: nearest in their logarithms."""
     shapes = [Architecture(values={"rank": rank}, num_parameters=rank * 10, flops=1) for rank in (2, 16, 128)]
     wanted = Architecture(values={"rank": 20}, num_parameters=999, flops=1)
     assert nearest_shape(wanted, shapes, roles=roles) == shapes[1]

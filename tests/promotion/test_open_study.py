@@ -1,4 +1,4 @@
-"""A study that is opened for work after its search."""
+"""Opening a study for work after its search."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REGISTRY = {"no_plugins": True, "block": []}
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study of one trial, trained on the CPU, at its end."""
+    """A finished study of one trial on the CPU."""
     root = tmp_path_factory.mktemp("finished")
     write_walk(root)
     content = {**EXPERIMENT, "output": str(root / "study")}
@@ -35,7 +35,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def copied(study: Path, **changes: object) -> Path:
-    """The study in another folder beside its data, with these changes of its first smoke step."""
+    """A copy of the study beside its data, with changes to its first smoke step."""
     folder = Path(tempfile.mkdtemp(dir=study.parent)) / study.name
     shutil.copytree(study, folder)
     lines = [json.loads(line) for line in (study / "journal.jsonl").read_text().splitlines()]
@@ -47,10 +47,10 @@ def copied(study: Path, **changes: object) -> Path:
 
 
 @pytest.mark.parametrize(("kind", "gpus"), [("cpu", ("GPU-1",)), ("cuda", ())])
-def test_what_is_trained_after_the_search_is_planned_for_the_device_of_the_study(
+def test_retrainings_are_planned_for_the_device_of_the_study(
     kind: str, gpus: tuple[str, ...], finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A GPU that came is not for a study on the CPU; one that is gone refuses nothing before an attempt needs it."""
+    """A study on the CPU ignores a new GPU; a missing GPU is an error only when an attempt needs it."""
     folder = copied(finished, device={"kind": kind, "gpu": None})
     for module in ("scalecore.planning.preflight", "scalecore.planning.slots", "scalecore_torch.likely_device"):
         monkeypatch.setattr(f"{module}.find_gpus", lambda: FoundGpus(names=gpus, source="libcuda.so.1"))
@@ -61,7 +61,7 @@ def test_what_is_trained_after_the_search_is_planned_for_the_device_of_the_study
 
 @pytest.mark.parametrize("command", ["confirm", "evaluate"])
 def test_a_damaged_plan_is_refused(command: str, finished: Path) -> None:
-    """With file, line and key, and no traceback."""
+    """The message names file, line and key, without a traceback."""
     folder = copied(finished)
     first, *rest = (folder / "journal.jsonl").read_text().splitlines()
     event = json.loads(first)

@@ -1,4 +1,4 @@
-"""Which rows a prediction is made for."""
+"""Reading the rows for a prediction."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from scalecore_promotion.predict import rows_of_file
         ("parquet", ""),
         (
             "prices",
-            ". DATA must hold the features that dataset 'prices' made; where it is what that dataset reads, name the "
-            "dataset's options instead, --dataset KEY=VALUE",
+            ". DATA must contain the features that dataset 'prices' computes; if it is an input file of that dataset, "
+            "use --dataset KEY=VALUE instead",
         ),
     ],
 )
-def test_raw_rows_for_a_model_of_computed_features_are_told_apart(dataset: str, hint: str, tmp_path: Path) -> None:
-    """The message says how such rows are given, and only where features are computed."""
+def test_raw_rows_for_a_model_of_computed_features_get_a_hint(dataset: str, hint: str, tmp_path: Path) -> None:
+    """The message explains how to pass such rows, but only if the dataset computes features."""
     path = tmp_path / "raw.csv"
     path.write_text("Date,Close\n2024-01-02,1.5\n2024-01-03,1.25\n")
     content = {"data": {"block": {"use": dataset}, "features": ["close"]}}
@@ -35,8 +35,8 @@ def test_raw_rows_for_a_model_of_computed_features_are_told_apart(dataset: str, 
     )
 
 
-def test_rows_are_read_as_the_file_of_the_study_was_written(tmp_path: Path) -> None:
-    """New rows come from the source of the old ones, with its separators, decimal marks and dates."""
+def test_rows_are_read_with_the_options_of_the_study(tmp_path: Path) -> None:
+    """New rows come from the same source, with its separators, decimal marks and dates."""
     path = tmp_path / "rows.csv"
     path.write_text("Datum;close\n02.01.2024;1,5\n03.01.2024;1.250,25\n")
     read = {"date_format": "%d.%m.%Y", "separator": ";", "decimal": ",", "zone": None, "encoding": None}

@@ -40,8 +40,8 @@ def trial(number: int = 0, **changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
-def test_a_table_with_a_column_for_each_parameter_is_read(tmp_path: Path, separator: str) -> None:
-    """Settings are told from what was measured and from what is said of the study; empty cells are missing."""
+def test_a_table_with_one_column_per_parameter_is_read(tmp_path: Path, separator: str) -> None:
+    """Settings, results and properties of the study are distinguished; empty cells are missing values."""
     first, second = read(tmp_path, "old.csv", "\ufeff" + FLAT.replace(",", separator))
     assert (first.number, first.state, first.value) == (0, TrialState.COMPLETED, 0.41)
     assert first.values == {"d_model": "64", "n_layers": "2", "learning_rate": "1e-4", "architecture_idx": "3"}
@@ -51,8 +51,8 @@ def test_a_table_with_a_column_for_each_parameter_is_read(tmp_path: Path, separa
     assert (second.values["n_layers"], second.conflicts, second.forced) == ("4", (), frozenset())
 
 
-def test_the_table_that_pandas_makes_of_an_optuna_study_is_read(tmp_path: Path) -> None:
-    """`params_` and `user_attrs_` say where a column belongs; other columns are no parameters."""
+def test_an_optuna_table_written_by_pandas_is_read(tmp_path: Path) -> None:
+    """`params_` and `user_attrs_` determine a column's place; other columns are no parameters."""
     first, second = read(tmp_path, "old.csv", OPTUNA)
     assert first.values == {"d_model": "64", "learning_rate": "0.0001"}
     assert first.attributes == {"datetime_start": "2024-01-02", "auc": "0.6", "gini": "0.2"}
@@ -60,7 +60,7 @@ def test_the_table_that_pandas_makes_of_an_optuna_study_is_read(tmp_path: Path) 
 
 
 def test_mappings_in_a_cell_are_read(tmp_path: Path) -> None:
-    """As JSON and as Python writes them."""
+    """In JSON and in Python syntax."""
     text = "number,state,value,params,user_attrs\n"
     text += '0,TrialState.COMPLETE,0.4,"{""d_model"": 64}",\n1,COMPLETE,0.4,{},"{\'forced_d_model\': 32}"\n'
     first, second = read(tmp_path, "old.csv", text)
@@ -73,21 +73,21 @@ def test_mappings_in_a_cell_are_read(tmp_path: Path) -> None:
     [
         ("", "the file is empty"),
         ("\n \n", "the file is empty"),
-        ("timestamp,memory\n1,2\n", "the file holds no trials: a table of trials has a column `value`"),
-        ("number,value\n", "the file holds no trials"),
-        ("value,d_model,d_model\n1,2,3\n", "the file has two columns 'd_model'"),
-        ("number,value\n1,0.5,7\n", "this row has 3 cells, the table has 2 columns"),
+        ("timestamp,memory\n1,2\n", "the file contains no trials: there is no column `value`"),
+        ("number,value\n", "the file contains no trials"),
+        ("value,d_model,d_model\n1,2,3\n", "the file has two columns named 'd_model'"),
+        ("number,value\n1,0.5,7\n", "the row has 3 cells, but the table has 2 columns"),
         ('number,value\n1,"0.5\n', "the file cannot be read as CSV: line 2: unexpected end of data"),
     ],
 )
-def test_tables_that_hold_no_trials_say_why(tmp_path: Path, content: str, problem: str) -> None:
-    """A row that is torn is one record that cannot be read."""
+def test_tables_without_trials_are_reported_with_the_reason(tmp_path: Path, content: str, problem: str) -> None:
+    """An incomplete row is one unreadable record."""
     (found,) = read(tmp_path, "old.csv", content)
     assert found.problem == problem
 
 
 def test_text_in_another_encoding_is_no_table(tmp_path: Path) -> None:
-    """Its bytes are not guessed at."""
+    """The encoding is not guessed."""
     (tmp_path / "old.csv").write_bytes("number,value,näme\n1,0.5,2\n".encode("latin-1"))
     (found,) = read_old_results([tmp_path / "old.csv"])
     assert found.problem is not None
@@ -103,22 +103,22 @@ def test_text_in_another_encoding_is_no_table(tmp_path: Path) -> None:
         {"0": trial(0), "1": trial(1)},
     ],
 )
-def test_lists_of_trials_are_found_wherever_they_are(tmp_path: Path, content: Any) -> None:
-    """Alone, under a key, or by their numbers; what stands around them is said of each."""
+def test_lists_of_trials_are_found_in_any_place(tmp_path: Path, content: Any) -> None:
+    """Bare, under a key, or by number; properties of the file apply to each trial."""
     found = read(tmp_path, "old.json", content)
     assert [(one.number, one.problem) for one in found] == [(0, None), (1, None)]
     assert [dict(one.claims) for one in found] == [{"experiment": "spy"} if "experiment" in content else {}] * 2
 
 
-def test_what_is_said_nearest_to_a_trial_counts(tmp_path: Path) -> None:
-    """Its own keys, then its attributes, then the file around it, each with its `config`."""
+def test_the_property_nearest_to_a_trial_wins(tmp_path: Path) -> None:
+    """The trial's keys, then its attributes, then the file, each with its `config`."""
     inner = trial(user_attrs={"budget": "20M", "config": {"tier": "a50", "horizon": 5}}, experiment="own")
     (found,) = read(tmp_path, "old.json", {"experiment": "spy", "tier": "a25", "trials": [inner]})
     assert dict(found.claims) == {"experiment": "own", "budget": "20M", "tier": "a50", "horizon": 5}
 
 
 def test_a_list_of_one_value_is_a_value(tmp_path: Path) -> None:
-    """As in trials that Optuna wrote; of two objectives neither is the value."""
+    """As in trials that Optuna wrote; two objectives are no value."""
     one, two = read(tmp_path, "old.json", [{**trial(), "value": None, "values": x} for x in ([0.4], [0.4, 7.0])])
     assert (one.value, two.value) == (0.4, None)
 
@@ -128,22 +128,22 @@ def test_a_list_of_one_value_is_a_value(tmp_path: Path) -> None:
     [
         (
             json.dumps(trial()) + "\n",
-            "not a journal of scalecore; give trials as a list in JSON or a table in CSV",
+            "not a scalecore journal; provide trials as a JSON list or a CSV table",
         ),
         (
             json.dumps(StudyBegun(seq=0, time="now", experiment=STUDY, plan=make_plan()).line()) + "\n",
-            "the journal holds no finished trials",
+            "the journal contains no finished trials",
         ),
     ],
 )
-def test_lines_without_results_say_why(tmp_path: Path, content: str, problem: str) -> None:
-    """Lines of JSON that are no journal are not called a damaged one."""
+def test_lines_without_results_are_reported_with_the_reason(tmp_path: Path, content: str, problem: str) -> None:
+    """JSON lines of another format are not reported as a damaged journal."""
     (found,) = read(tmp_path, "old.jsonl", content)
     assert found.problem == problem
 
 
 def test_marks_of_forced_trials_are_no_second_value(tmp_path: Path) -> None:
-    """`forced_d_model: true` says that `d_model` was forced; alone, a truth value is a parameter."""
+    """`forced_d_model: true` means that `d_model` was forced; without `d_model` a boolean is a parameter."""
     marked = trial(user_attrs={"forced_d_model": True, "forced_label": "min d_model", "forced_revin": True})
     (found,) = read(tmp_path, "old.json", [marked])
     assert found.conflicts == ()
@@ -151,8 +151,8 @@ def test_marks_of_forced_trials_are_no_second_value(tmp_path: Path) -> None:
     assert found.forced == {"label", "revin"}
 
 
-def test_forced_trials_are_told_by_all_that_marks_them(tmp_path: Path) -> None:
-    """Attributes that are set, or the origin as scalecore writes it; a mark that denies it is none."""
+def test_forced_trials_are_recognised_by_all_marks(tmp_path: Path) -> None:
+    """Attributes that are set, or the origin as written by scalecore; a false mark does not count."""
     marked = [
         trial(user_attrs={"forced_d_model": 64}),
         trial(user_attrs={"forced": True}),
@@ -165,8 +165,8 @@ def test_forced_trials_are_told_by_all_that_marks_them(tmp_path: Path) -> None:
     assert [one.is_forced for one in read(tmp_path, "old.json", [*marked, *others])] == [True] * 6 + [False] * 3
 
 
-def test_the_table_of_scalecore_says_which_data_it_is_of(tmp_path: Path) -> None:
-    """Another tool's checksum is of something else."""
+def test_the_table_of_scalecore_identifies_its_data(tmp_path: Path) -> None:
+    """Another tool's checksum has another meaning."""
     own = "trial,status,value,metric,d_model,data_checksum,hash\n0,completed,0.5,val_loss,64,abc,def\n"
     (found,) = read(tmp_path, "own.csv", own)
     assert (found.fingerprint, found.hash, found.attributes["metric"]) == ("abc", "def", "val_loss")
@@ -174,8 +174,8 @@ def test_the_table_of_scalecore_says_which_data_it_is_of(tmp_path: Path) -> None
     assert (found.fingerprint, found.hash) == (None, None)
 
 
-def test_a_folder_stands_for_all_files_below_it(tmp_path: Path) -> None:
-    """Tables too; trial files of a study come before its summaries, and a link back is not followed."""
+def test_a_folder_includes_all_files_below_it(tmp_path: Path) -> None:
+    """Tables too; trial files of a study take precedence over its summaries, and links to parents are not followed."""
     study = tmp_path / "20M" / "spy"
     (study / "trials").mkdir(parents=True)
     (study / "trials" / "trial_0000.json").write_text(json.dumps(trial()))
@@ -192,19 +192,17 @@ def test_a_folder_stands_for_all_files_below_it(tmp_path: Path) -> None:
     empty.mkdir()
     with pytest.raises(ExperimentError) as refused:
         read_old_results([empty])
-    assert str(refused.value) == (
-        f"{empty}: no result files here (neither a journal, nor trials/trial_*.json, nor *.json, nor *.csv)"
-    )
+    assert str(refused.value) == (f"{empty}: no result files found (a journal, trials/trial_*.json, *.json or *.csv)")
 
 
 def test_a_file_that_is_named_twice_is_read_once(tmp_path: Path) -> None:
-    """By its own name, by its folder, and by a link: else every trial would repeat itself."""
+    """By its name, its folder and a link; otherwise every trial would be a repeat."""
     read(tmp_path, "old.json", [trial(0), trial(1)])
     (tmp_path / "link.json").symlink_to(tmp_path / "old.json")
     assert len(read_old_results([tmp_path / "old.json", tmp_path, tmp_path / ".." / tmp_path.name])) == 2
 
 
-def test_numbers_that_no_float_holds_are_missing(tmp_path: Path) -> None:
+def test_numbers_outside_the_range_of_floats_are_missing(tmp_path: Path) -> None:
     """Infinite values, and integers of 400 digits."""
     odd = 10**400
     first, second = read(
@@ -216,14 +214,14 @@ def test_numbers_that_no_float_holds_are_missing(tmp_path: Path) -> None:
     assert (second.value, second.number, second.seed) == (None, None, None)
 
 
-def test_a_file_that_is_nested_without_end_is_no_result(tmp_path: Path) -> None:
-    """It is reported as a file that cannot be read."""
+def test_a_file_nested_too_deeply_is_unreadable(tmp_path: Path) -> None:
+    """The record reports the reason."""
     (found,) = read(tmp_path, "deep.json", "[" * 100_000)
-    assert found.problem == "the file cannot be read as JSON: it is nested too deep"
+    assert found.problem == "the file cannot be read as JSON: it is nested too deeply"
 
 
-def test_numbers_are_one_in_every_form() -> None:
-    """As text too; truth values are no numbers, and words are none."""
+def test_numbers_are_equal_in_every_form() -> None:
+    """As text too; booleans and words are no numbers."""
     assert [as_number(one) for one in ("128", "1e-4", "-2.5", " 7 ")] == [128, 1e-4, -2.5, 7]
     assert [as_number(one) for one in (True, None, "nan", "inf", "1_000", "0x10", "wide", [1])] == [None] * 8
     assert same(256, "256.0")

@@ -18,7 +18,7 @@ DATA = DataShape(context=20, features=3, outputs=1)
 
 
 class Grid(LinearFamily):
-    """Widths, depths, heads and feed-forward widths, with two derived names; it counts what is on its grid only."""
+    """Widths, depths, heads and feed-forward widths, with two derived names."""
 
     def __init__(self, *, widths: tuple[int, ...] = (16, 32), ratios: tuple[int, ...] = (2, 4)) -> None:
         self.widths, self.ratios = widths, ratios
@@ -75,8 +75,8 @@ WHOLE = {"d_model": 16, "n_layers": 4, "n_heads": 2, "d_ff": 64}
         {**WHOLE, "d_model": 16, "n_heads": None, "head_dim": 8},
     ],
 )
-def test_an_architecture_is_named_by_dimensions_or_by_what_the_family_derives(values: Mapping[str, Any]) -> None:
-    """However a dimension is given, and whether as a number or as text, it is the same architecture."""
+def test_an_architecture_is_identified_by_dimensions_or_derived_names(values: Mapping[str, Any]) -> None:
+    """Numbers and text, dimensions and derived names identify the same architecture."""
     named = RecordShapes(Grid(), DATA).named(record(values))
     assert (dict(named.values), named.completed) == (WHOLE, ())
 
@@ -86,53 +86,53 @@ def test_an_architecture_is_named_by_dimensions_or_by_what_the_family_derives(va
     [
         (
             {"d_model": 16, "n_layers": 4, "n_heads": 2},
-            "it has no d_ff, and 2 architectures have d_model=16,n_layers=4,n_heads=2 (d_ff_ratio would do as well)",
+            "missing d_ff: 2 architectures have d_model=16,n_layers=4,n_heads=2; d_ff_ratio would also suffice",
         ),
         (
             {"d_model": 16, "n_layers": 4, "d_ff": 64},
-            "it has no n_heads, and 2 architectures have d_model=16,n_layers=4,d_ff=64 (head_dim would do as well)",
+            "missing n_heads: 2 architectures have d_model=16,n_layers=4,d_ff=64; head_dim would also suffice",
         ),
         (
             {"n_layers": 4, "n_heads": 2, "d_ff": 64},
-            "it has no d_model, and 2 architectures have n_layers=4,n_heads=2,d_ff=64 (d_ff_ratio or head_dim would do "
-            "as well)",
+            "missing d_model: 2 architectures have n_layers=4,n_heads=2,d_ff=64; d_ff_ratio or head_dim would also "
+            "suffice",
         ),
         (
             {"d_model": 16, "n_heads": 2, "d_ff_ratio": 4},
-            "it has no n_layers, and 3 architectures have d_model=16,n_heads=2,d_ff_ratio=4",
+            "missing n_layers: 3 architectures have d_model=16,n_heads=2,d_ff_ratio=4",
         ),
         (
             {"d_ff_ratio": 4, "n_layers": 4, "n_heads": 2},
-            "it has no d_model, d_ff, and 2 architectures have n_layers=4,n_heads=2,d_ff_ratio=4 (head_dim would do as "
-            "well)",
+            "missing d_model, d_ff: 2 architectures have n_layers=4,n_heads=2,d_ff_ratio=4; head_dim would also "
+            "suffice",
         ),
         (
             {**WHOLE, "d_ff_ratio": 2},
-            "it contradicts itself: d_ff_ratio is 2, and 4 with d_model=16,d_ff=64",
+            "contradictory values: d_ff_ratio is 2, but 4 with d_model=16,d_ff=64",
         ),
         (
             {"d_model": 16, "d_ff": 64, "d_ff_ratio": 2},
-            "it contradicts itself: d_ff_ratio is 2, and 4 with d_model=16,d_ff=64",
+            "contradictory values: d_ff_ratio is 2, but 4 with d_model=16,d_ff=64",
         ),
-        ({**WHOLE, "head_dim": 4}, "it contradicts itself: head_dim is 4, and 8 with d_model=16,n_heads=2"),
+        ({**WHOLE, "head_dim": 4}, "contradictory values: head_dim is 4, but 8 with d_model=16,n_heads=2"),
         (
             {"d_model": 16, "n_layers": 4, "n_heads": 2, "d_ff_ratio": 2.5},
-            "d_model=16,n_layers=4,n_heads=2,d_ff_ratio=2.5 is no architecture of the model's grid",
+            "the model's grid does not contain d_model=16,n_layers=4,n_heads=2,d_ff_ratio=2.5",
         ),
-        ({**WHOLE, "d_model": 17}, "d_model=17,n_layers=4,n_heads=2,d_ff=64 is no architecture of the model's grid"),
+        ({**WHOLE, "d_model": 17}, "the model's grid does not contain d_model=17,n_layers=4,n_heads=2,d_ff=64"),
         (
             {"d_model": 17, "d_ff_ratio": 4},
-            "d_model=17,d_ff_ratio=4 is no architecture of the model's grid",
+            "the model's grid does not contain d_model=17,d_ff_ratio=4",
         ),
-        ({**WHOLE, "n_heads": True}, "its n_heads is True, which is not a size"),
-        ({**WHOLE, "d_model": float("nan")}, "its d_model is nan, which is not a size"),
-        ({**WHOLE, "d_ff_ratio": 10**12}, "its d_ff_ratio is 1000000000000, which is not a size"),
-        ({**WHOLE, "d_model": "wide"}, "its d_model is 'wide', which is not a size"),
-        ({"learning_rate": 1e-3}, "it names no architecture: none of d_model, n_layers, n_heads, d_ff is in it"),
+        ({**WHOLE, "n_heads": True}, "n_heads is True, which is not a size"),
+        ({**WHOLE, "d_model": float("nan")}, "d_model is nan, which is not a size"),
+        ({**WHOLE, "d_ff_ratio": 10**12}, "d_ff_ratio is 1000000000000, which is not a size"),
+        ({**WHOLE, "d_model": "wide"}, "d_model is 'wide', which is not a size"),
+        ({"learning_rate": 1e-3}, "no architecture: none of d_model, n_layers, n_heads, d_ff is given"),
     ],
 )
-def test_g17_what_is_missing_or_contradicts_is_refused_by_its_name(values: Mapping[str, Any], reason: str) -> None:
-    """Among all architectures of the family one must have what the record gives."""
+def test_g17_missing_or_contradictory_values_are_refused_by_name(values: Mapping[str, Any], reason: str) -> None:
+    """Exactly one architecture of the family must have the record's values."""
     shapes = RecordShapes(Grid(), DATA)
     with pytest.raises(UnnamedShapeError) as refused:
         shapes.named(record(values))
@@ -140,7 +140,7 @@ def test_g17_what_is_missing_or_contradicts_is_refused_by_its_name(values: Mappi
 
 
 def test_a_rule_may_read_its_dimensions_in_any_way() -> None:
-    """By `get` as by a subscript, and others for other architectures: what it reads is noted."""
+    """With `get` or a subscript, and different ones for different architectures: all reads are recorded."""
 
     class Other(Grid):
         def architecture_space(self, data: DataShape) -> ArchitectureSpace:
@@ -155,11 +155,11 @@ def test_a_rule_may_read_its_dimensions_in_any_way() -> None:
     for values, reason in (
         (
             {"n_layers": 4, "d_ff": 64, "head_dim": 99},
-            "n_layers=4,d_ff=64,head_dim=99 is no architecture of the model's grid",
+            "the model's grid does not contain n_layers=4,d_ff=64,head_dim=99",
         ),
         (
             {"d_model": 16, "n_layers": 4, "n_heads": 2},
-            "it has no d_ff, and 2 architectures have d_model=16,n_layers=4,n_heads=2 (deep would do as well)",
+            "missing d_ff: 2 architectures have d_model=16,n_layers=4,n_heads=2; deep would also suffice",
         ),
     ):
         with pytest.raises(UnnamedShapeError) as refused:
@@ -167,16 +167,16 @@ def test_a_rule_may_read_its_dimensions_in_any_way() -> None:
         assert str(refused.value) == reason
 
 
-def test_g17_an_attribute_that_gives_another_size_is_a_contradiction() -> None:
-    """Plain attributes are read too, and do not lose against parameters without a word."""
+def test_g17_an_attribute_with_another_size_is_a_contradiction() -> None:
+    """Scalar attributes are read too, and parameters do not override them silently."""
     shapes = RecordShapes(Grid(), DATA)
     assert dict(shapes.named(record({**WHOLE, "d_ff": None}, attributes={"d_ff": 64.0})).values) == WHOLE
-    with pytest.raises(UnnamedShapeError, match=r"^it contradicts itself: d_ff is 64 and 32$"):
+    with pytest.raises(UnnamedShapeError, match=r"^contradictory values: d_ff is 64 and 32$"):
         shapes.named(record(WHOLE, attributes={"d_ff": 32}))
 
 
-def test_a_dimension_that_only_the_grid_decides_is_named() -> None:
-    """A grid with one ratio leaves one architecture; where the ratio is given, nothing was completed."""
+def test_a_dimension_completed_by_the_grid_is_reported() -> None:
+    """A grid with one ratio leaves one architecture; if the ratio is given, nothing is completed."""
     shapes = RecordShapes(Grid(ratios=(4,)), DATA)
     without = {"d_model": 16, "n_layers": 4, "n_heads": 2}
     assert shapes.named(record(without)).completed == ("d_ff",)
@@ -184,17 +184,17 @@ def test_a_dimension_that_only_the_grid_decides_is_named() -> None:
     assert shapes.named(record({**without, "head_dim": 8})).completed == ("d_ff",)
 
 
-def test_records_of_another_model_name_none() -> None:
-    """What the file calls an architecture must be one of this family; a model without dimensions has none."""
+def test_records_of_another_model_identify_no_architecture() -> None:
+    """The file's architecture must belong to this family; a model without dimensions has none."""
     other = record({"width": 4}, architecture=frozenset({"width"}))
     for family, has in ((LinearFamily(), "no dimensions"), (Grid(), "d_model, n_layers, n_heads, d_ff")):
         shapes = RecordShapes(family, DATA)
         with pytest.raises(UnnamedShapeError) as refused:
             shapes.named(other)
         if isinstance(family, Grid):
-            assert str(refused.value) == f"it names no architecture: none of {has} is in it"
+            assert str(refused.value) == f"no architecture: none of {has} is given"
         else:
-            assert str(refused.value) == f"its architecture has width, and this model's has {has}"
+            assert str(refused.value) == f"the record's architecture has width, but the model's has {has}"
         assert shapes.count(other) is None
     assert RecordShapes(LinearFamily(), DATA).named(record({"learning_rate": 1e-3})).values == {}
     assert RecordShapes(LinearFamily(), DATA).count(record({"learning_rate": 1e-3})) == 61
@@ -213,13 +213,13 @@ def test_records_of_another_model_name_none() -> None:
         ({"d_model": 16.5, "n_layers": 3, "n_heads": 2, "d_ff": 50}, None),
     ],
 )
-def test_what_is_named_whole_is_counted_on_the_grid_or_off_it(values: Mapping[str, Any], count: int | None) -> None:
-    """What contradicts itself, is not whole, or is no size has no count."""
+def test_complete_architectures_are_counted_on_and_off_the_grid(values: Mapping[str, Any], count: int | None) -> None:
+    """Contradictory, incomplete and invalid sizes have no count."""
     assert RecordShapes(Grid(), DATA).count(record(values)) == count
 
 
 def test_a_derived_name_that_is_a_dimension_is_an_error() -> None:
-    """It would give one dimension two meanings."""
+    """One name would have two meanings."""
     with pytest.raises(ValueError, match=r"^width: a dimension cannot be a derived name too$"):
         ArchitectureSpace(
             dimensions={"width": (4,)}, architectures=({"width": 4},), derived={"width": lambda one: one["width"]}

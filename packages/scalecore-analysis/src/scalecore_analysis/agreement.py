@@ -1,4 +1,4 @@
-"""Whether studies agree on where the optimum lies: by their best trials, and by all that are tied with these."""
+"""Whether studies agree on the optimum, by their best trials and the trials tied with these."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ __all__ = ["agreement"]
 
 
 def agreement(optima: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One row for each coordinate that at least two studies share and that varies: where the best trials lie, and
-    whether one value is within the tied trials' range of every study.
+    """One row per coordinate that all studies with a best trial share and that varies: the best trials' values, and
+    whether the ranges of the tied trials overlap.
 
-    Ranges that have nothing in common speak for different optima; those that do may still be different ones.
+    Disjoint ranges are evidence of different optima; overlapping ranges do not exclude them.
     """
     known = {name: one for name, one in optima.items() if one["best"] is not None}
     if len(known) < 2:

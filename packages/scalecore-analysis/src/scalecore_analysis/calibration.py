@@ -1,8 +1,8 @@
-"""`calibration`: can the probabilities of a trial be believed, and does a calibrator help?
+"""Analysis `calibration`: are the probabilities of a trial calibrated, and does a calibrator improve them?
 
-Calibrators are fitted on the selection split (validation). They are judged on windows that they have not seen: by time,
-the first part of the validation windows against the rest, which decides; and on the test windows where `evaluate` has
-opened them for this very training, which decides nothing.
+Calibrators are fitted on validation windows and evaluated on others. The selection uses a split of the validation
+windows by time: fit on the earlier part, evaluate on the later part. If `evaluate` has opened the test windows for this
+training, results on them are reported but do not affect the selection.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = ["CalibrationAnalysis"]
 
 NONE = "none"
 LEAST = 50
-"""Fewest windows of either side of the cut, with at least five of the rarer class."""
+"""Minimum windows of each part, with at least five of the rarer class."""
 
 
 @frozen(kw_only=True, eq=False)
@@ -77,14 +77,14 @@ class CalibrationAnalysis:
 
     def run(self, studies: Sequence[StudyView]) -> AnalysisResult:
         if len(studies) != 1:
-            raise ExperimentError(f"calibration is of one trial of one study, not of {len(studies)} studies")
+            raise ExperimentError(f"calibration needs exactly one study; studies given: {len(studies)}")
         study, options = studies[0], self._options
         trial = _trial(study, options.trial)
         found = trial_predictions(study.folder, trial)
         if found is None:
-            raise DataError(f"trial {trial.number} has no predictions: it was run before they were kept")
+            raise DataError(f"trial {trial.number} has no stored predictions: an older version ran it")
         if found.about["task"] != "binary":
-            raise DataError(f"calibration is for binary targets; this one is {found.about['task']}")
+            raise DataError(f"calibration needs a binary target; the task of this study is {found.about['task']}")
         overlap = int(found.about["horizon"])
         whole = _Windows.of(found)
         fitted, judged = _cut(whole, share=options.share, gap=overlap)
@@ -108,10 +108,10 @@ class CalibrationAnalysis:
             title=f"Calibration of trial {trial.number} of {study.name}",
             summary=[
                 f"Fitted on {fitted.text()}.",
-                f"Chosen: {chosen}; {why}.",
-                "Test windows were not opened for this training: `scalecore evaluate` opens and counts them."
+                f"Selected: {chosen}; {why}.",
+                "No results on test windows: `scalecore evaluate` has not opened them for this training."
                 if test is None
-                else "`scalecore evaluate` opened the test windows for this training; they decide nothing here.",
+                else "`scalecore evaluate` opened the test windows for this training; the selection ignores them.",
             ],
             tables={title: [_shown(row) for row in part] for title, part in parts.items()}
             | {
@@ -134,10 +134,11 @@ class CalibrationAnalysis:
                 "file": calibrator_file(trial.number) if isinstance(calibrator, Calibrator) else None,
             },
             notes=[
-                "ECE is above zero even for right probabilities: beside it stands what labels drawn from them give: "
-                "the mean, the value that 95 % of the draws stay below, and the share of draws at least as large (p).",
-                "Overlapping labels make neighbouring windows alike, so the draws spread a little too little.",
-                "better by: log loss without a calibrator less that with it, window by window, with its 95 % interval.",
+                "ECE is above zero even for perfectly calibrated probabilities. The table therefore shows the ECE of "
+                "labels drawn from the probabilities: mean, 95 % quantile, and share of draws at least as large (p).",
+                "Overlapping labels correlate neighbouring windows, so the draws vary slightly too little.",
+                "better by: log loss without minus log loss with the calibrator, paired by window, with its 95 % "
+                "interval.",
             ],
             files=files,
         )
@@ -152,20 +153,20 @@ def _trial(study: StudyView, number: int | None) -> TrialRecord:
     if number not in known:
         numbers = listed([str(one) for one in sorted(known)]) or "none"
         raise ExperimentError(
-            f"trial={number}: no completed trial of this number in {study.name}; completed: {numbers}"
+            f"trial={number}: {study.name} has no completed trial with this number; completed: {numbers}"
         )
     return known[number]
 
 
 def _cut(whole: _Windows, *, share: float, gap: int) -> tuple[_Windows, _Windows]:
-    """Windows to fit on, and later ones to judge on whose labels do not reach back into them."""
+    """Windows to fit on, and later windows to evaluate on, with a gap so that their labels do not overlap."""
     first = round(share * len(whole.labels))
     fitted, judged = whole.part(0, first), whole.part(first + gap, len(whole.labels))
-    for part, name in ((fitted, "to fit on"), (judged, "to judge on")):
+    for part, name in ((fitted, "to fit on"), (judged, "to evaluate on")):
         if len(part.labels) < LEAST or part.rarer < 5:
             raise DataError(
                 f"{len(part.labels)} validation windows {name}, {part.rarer} of the rarer class: at least {LEAST} and "
-                "5 are needed [G02]"
+                "5 are required"
             )
     return fitted, judged
 
@@ -173,7 +174,7 @@ def _cut(whole: _Windows, *, share: float, gap: int) -> tuple[_Windows, _Windows
 def _judge(
     calibrators: Mapping[str, Calibrator | str], windows: _Windows, *, bins: int, overlap: int
 ) -> list[dict[str, Any]]:
-    """One row for each calibrator, the first one without any."""
+    """One row per calibrator; the first row is without a calibrator."""
     plain = UNCALIBRATED.apply(windows.logits)
     before = log_losses(plain, windows.labels)
     rows: list[dict[str, Any]] = []
@@ -192,19 +193,19 @@ def _judge(
 
 
 def _choose(rows: Sequence[Mapping[str, Any]], wanted: str) -> tuple[str, str]:
-    """The calibrator that is used, and why."""
+    """The selected calibrator, and the reason."""
     known = {row["calibrator"]: row for row in rows if "log loss" in row}
     if wanted != "auto":
         if wanted not in known:
             reason = next(row["why not"] for row in rows if row["calibrator"] == wanted)
             raise DataError(f"choose={wanted}: {reason}")
-        return wanted, "as asked for"
+        return wanted, "requested"
     helpful = [row for row in known.values() if row.get("better low") is not None and row["better low"] > 0]
     if not helpful:
-        return NONE, "no calibrator is better than none beyond doubt, on windows that it has not seen"
+        return NONE, "on windows not used for fitting, no calibrator is significantly better than none"
     best = min(helpful, key=lambda row: float(row["log loss"]))
     by, low, high = (number(best[key], like=best["log loss"]) for key in ("better by", "better low", "better high"))
-    return best["calibrator"], f"its log loss is better than none by {by} ({low} to {high})"
+    return best["calibrator"], f"its log loss is lower than without a calibrator by {by} ({low} to {high})"
 
 
 def _about(study: StudyView, trial: TrialRecord, windows: _Windows) -> dict[str, Any]:
@@ -221,7 +222,7 @@ def _about(study: StudyView, trial: TrialRecord, windows: _Windows) -> dict[str,
 
 
 def _test_windows(study: StudyView, trial: TrialRecord) -> _Windows | None:
-    """Test predictions of this very training, where `evaluate` has made them; never computed here."""
+    """Test predictions that `evaluate` stored for exactly this training; never computed here."""
     folder = study.folder / "promoted" / f"trial_{trial.number:04d}"
     evaluation = read_json(folder / "evaluation.json")
     if not isinstance(evaluation, dict) or evaluation.get("hash") != trial.hash:
@@ -229,13 +230,13 @@ def _test_windows(study: StudyView, trial: TrialRecord) -> _Windows | None:
     kept = evaluation["test"]["predictions"]
     path = folder / kept["file"]
     if not path.is_file() or checksum(path) != kept["sha256"]:
-        raise DataError(f"{path}: not the test predictions of trial {trial.number}; evaluate it again")
+        raise DataError(f"{path}: not the test predictions of trial {trial.number}; run `scalecore evaluate` again")
     windows = _Windows.of(read_predictions(path))
     return windows if windows.rarer else None
 
 
 def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns of the table; all of them are in the JSON form."""
+    """The columns of the table; the JSON has all."""
     names = ["calibrator", "log loss", "low", "high", "better by", "better low", "better high", "Brier", "reliability"]
     names += ["resolution", "uncertainty", "within bins", "ECE", "ECE if calibrated", "95 % of it below", "p"]
     names += ["ECE debiased", "slope", "intercept", "why not"]
@@ -252,20 +253,22 @@ def _row(name: str, one: Calibrator | str) -> dict[str, Any]:
 
 
 def _figures(shown: Mapping[str, tuple[Mapping[str, Calibrator | str], _Windows]], bins: int) -> dict[str, Spec]:
-    """A reliability diagram for each set of windows, with the band of right probabilities around the diagonal."""
+    """A reliability diagram for each set of windows, with the 95 % band of calibrated probabilities."""
     figures = {}
     for title, (calibrators, windows) in shown.items():
         diagonal = [Point(x=0, y=0), Point(x=1, y=1)]
-        series = [Series(name="right", points=diagonal, marks=["line"], colour=GREY, style={"strokeDash": [6, 4]})]
+        series = [
+            Series(
+                name="perfect calibration", points=diagonal, marks=["line"], colour=GREY, style={"strokeDash": [6, 4]}
+            )
+        ]
         for name, one in {NONE: UNCALIBRATED, **calibrators}.items():
             if isinstance(one, str):
                 continue
             rows = reliability(one.apply(windows.logits), windows.labels, bins=bins)
             if name == NONE:
                 band = [Point(x=row["probability"], low=row["low"], high=row["high"]) for row in rows]
-                series.append(
-                    Series(name="95 % if right, without a calibrator", points=band, marks=["area"], colour=GREY)
-                )
+                series.append(Series(name="95 % band if calibrated (none)", points=band, marks=["area"], colour=GREY))
             points = [Point(x=row["probability"], y=row["share"], text=f"{row['windows']} windows") for row in rows]
             series.append(Series(name=name, points=points, marks=["line", "point"]))
         figures[f"Reliability, {title}"] = figure(*series, x="probability", y="share of positives")

@@ -1,4 +1,4 @@
-"""Which studies may stand in one table: those of the same data, target and split, unless the user says otherwise."""
+"""Which studies are comparable: those with the same data, target and split, unless the user allows more."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["differences", "refuse_incomparable"]
 
 
 def identity_of(study: StudyView) -> dict[str, Any]:
-    """What must be the same, by name; `values` are those of the data itself.
+    """The properties that must be equal, by name; `values` is the fingerprint of the data.
 
-    The fingerprint covers target and split too, so it says something of the values only where all else is the same.
+    The fingerprint also covers target and split, so it identifies the values only if all else is equal.
     """
     data, objective = study.plan.data, study.experiment["objective"]
     return {
@@ -28,7 +28,7 @@ def identity_of(study: StudyView) -> dict[str, Any]:
 
 
 def differences(studies: Sequence[StudyView]) -> list[str]:
-    """In which respects the studies differ."""
+    """The names of the properties in which the studies differ."""
     identities = [identity_of(study) for study in studies]
     found = [name for name in ("features", "target", "split", "metric") if len({one[name] for one in identities}) > 1]
     others = [name for name in found if name != "metric"]
@@ -38,9 +38,9 @@ def differences(studies: Sequence[StudyView]) -> list[str]:
 
 
 def refuse_incomparable(studies: Sequence[StudyView], *, allow: Iterable[str]) -> list[str]:
-    """The differences, all of them allowed by name; raises `RefusedError` for one that is not (guard G07).
+    """Return the differences, all allowed by name; raise `RefusedError` for any other (guard G07).
 
-    Losses of different targets or windows are not on one scale.
+    Losses on different targets or windows are not comparable.
     """
     found = differences(studies)
     refused = [name for name in found if name not in set(allow)]
@@ -50,20 +50,20 @@ def refuse_incomparable(studies: Sequence[StudyView], *, allow: Iterable[str]) -
     for name in refused:
         groups: dict[Any, list[str]] = {}
         for label, study in labelled(studies).items():
-            groups.setdefault(_told(study, name), []).append(label)
+            groups.setdefault(_described(study, name), []).append(label)
         lines += [f"  {name}: {value}: {listed(labels)}" for value, labels in groups.items()]
     raise RefusedError(
         "the studies differ in "
         + ", ".join(refused)
-        + ", so their results cannot stand in one table:\n"
+        + ", so their results are not comparable:\n"
         + "\n".join(lines)
-        + f"\nLeave some out, or ask for the comparison by name: allow=[{','.join(found)}]",
+        + f"\nCompare fewer studies, or allow the differences: allow=[{','.join(found)}]",
         guard="G07",
     )
 
 
-def _told(study: StudyView, name: str) -> str:
-    """What a study has, in words."""
+def _described(study: StudyView, name: str) -> str:
+    """Describe a property of a study."""
     data = study.plan.data
     if name == "target":
         return data.target.text or data.target.hash[:12]

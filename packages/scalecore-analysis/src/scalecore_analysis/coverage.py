@@ -1,7 +1,6 @@
-"""`coverage`: what of the search space a study tried, and what it never tried.
+"""Analysis `coverage`: the tried and untried parts of a search space.
 
-Everything is counted over the trials that were asked for and finished, in whatever state they ended: a failed trial
-has visited its point too.
+All finished trials count, whatever their state: a failed trial has visited its point too.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ Shape = tuple[int, ...]
 
 
 class CoverageAnalysis:
-    """Coverage of each study, side by side."""
+    """Coverage of each study."""
 
     def __init__(self, options: CoverageOptions) -> None:
         self._options = options
@@ -50,9 +49,9 @@ class CoverageAnalysis:
             tables=tables,
             data=found,
             notes=[
-                "A cell is a combination of low, middle and high thirds of the dimensions that holds a feasible "
+                "A cell is a combination of low, middle and high thirds of the dimensions that contains a feasible "
                 "architecture.",
-                "An optimum on an edge may lie beyond it: widen that range, or that dimension, and search again.",
+                "An optimum on an edge may lie beyond it: widen the range or dimension and search again.",
             ],
         )
 
@@ -100,12 +99,12 @@ def study_coverage(study: StudyView, options: CoverageOptions) -> dict[str, Any]
 
 
 def _point(trial: TrialRecord) -> tuple[Any, ...]:
-    """What was tried, whatever the seed."""
+    """A trial's configuration, without its seed."""
     return trial.architecture.id, tuple(sorted(trial.hyperparameters.items()))
 
 
 def _cells(feasible: Sequence[Shape], visits: Mapping[Shape, int]) -> tuple[set[Shape], set[Shape]]:
-    """Combinations of thirds that hold a feasible architecture, and those that were tried."""
+    """Combinations of thirds that contain a feasible architecture, and the tried ones."""
     levels = [sorted(set(column)) for column in zip(*feasible, strict=True)]
 
     def cell(shape: Shape) -> Shape:
@@ -133,7 +132,7 @@ def _marginal(study: StudyView, names: Sequence[str], feasible: Sequence[Shape])
 
 
 def _pairwise(names: Sequence[str], feasible: Sequence[Shape], visits: Mapping[Shape, int]) -> list[dict[str, Any]]:
-    """Of the pairs of values that some feasible architecture has: how many were tried."""
+    """How many of the pairs of values that occur in a feasible architecture were tried."""
     rows = []
     for first, second in combinations(range(len(names)), 2):
         possible = {(shape[first], shape[second]) for shape in feasible}
@@ -145,7 +144,7 @@ def _pairwise(names: Sequence[str], feasible: Sequence[Shape], visits: Mapping[S
 
 
 def _hyperparameters(study: StudyView, bins: int) -> list[dict[str, Any]]:
-    """Of the equal parts of each range, on its own scale, or of the values of a choice: how many were tried."""
+    """How many bins of each range (equal width on its own scale), or values of each choice, were tried."""
     rows = []
     for name, distribution in study.plan.space.items():
         values = [trial.hyperparameters[name] for trial in study.trials if name in trial.hyperparameters]
@@ -191,10 +190,10 @@ def _sentence(name: str, found: Mapping[str, Any]) -> str:
     edges = [f"{row['name']} {row['on edge']} ({row['value']})" for row in found["edges"] if row["on edge"]]
     text = (
         f"{name}: {overview['tried']} of {overview['feasible architectures']} feasible architectures and "
-        f"{overview['cells tried']} of {overview['cells']} cells were tried in {overview['trials']} trials"
+        f"{overview['cells tried']} of {overview['cells']} cells tried in {overview['trials']} trials"
     )
     never = [f"{row['dimension']}={row['value']}" for row in found["marginal"] if not row["trials"]]
     text += f"; never tried: {', '.join(never)}" if never else ""
     if overview["best on an edge"] is None:
         return f"{text}. No trial has completed."
-    return f"{text}. The best trial has {' and '.join(edges)}." if edges else f"{text}. The best trial is on no edge."
+    return f"{text}. " + (f"The best trial has {' and '.join(edges)}." if edges else "The best trial is on no edge.")

@@ -1,4 +1,4 @@
-"""Whether a trial lies at the end of a dimension or of a range, beyond which the search could not look."""
+"""Whether a trial is at the end of a dimension or a range."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from scalecore.api.trials import StudyView, TrialRecord
 __all__ = ["EDGE", "edges_of", "is_numeric"]
 
 EDGE = 0.05
-"""Within this share of a range, on its own scale, is on its edge."""
+"""Width of an edge, as a share of a range on its own scale."""
 LEVELS = 3
-"""With fewer values than these, every value of a dimension or range is an end of it, which says nothing."""
+"""Minimum number of values: with fewer, every value is an end of its dimension or range."""
 
 
 def edges_of(study: StudyView, trial: TrialRecord, *, edge: float = EDGE) -> list[dict[str, Any]]:
-    """One row for each dimension and each numeric hyper-parameter of the space with at least three values.
+    """One row per dimension and numeric hyper-parameter of the space with at least three values.
 
-    `on edge` is None inside, else `at its minimum` or `at its maximum`.
+    `on edge` is `at its minimum`, `at its maximum`, or None.
     """
     rows: list[dict[str, Any]] = []
 
@@ -48,5 +48,5 @@ def edges_of(study: StudyView, trial: TrialRecord, *, edge: float = EDGE) -> lis
 
 
 def is_numeric(values: Sequence[Any]) -> bool:
-    """Whether all are numbers."""
+    """True if all values are numbers."""
     return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)

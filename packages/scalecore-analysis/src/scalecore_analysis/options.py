@@ -18,7 +18,7 @@ __all__ = [
 
 
 Figures = list[Literal["svg", "png", "pdf"]]
-FIGURES = "Formats in which each figure is stored too, for papers."
+FIGURES = "Additional file formats of each figure, for papers."
 
 
 @frozen(kw_only=True)
@@ -26,7 +26,7 @@ class ResultsOptions:
     """`scalecore analyze results`."""
 
     allow: list[Literal["values", "features", "target", "split", "metric"]] = option(
-        factory=list, help="In what the studies may differ all the same; without it such a comparison is refused. [G07]"
+        factory=list, help="Aspects in which the studies may differ; any other difference is refused."
     )
 
 
@@ -34,15 +34,16 @@ class ResultsOptions:
 class CalibrationOptions:
     """`scalecore analyze calibration`."""
 
-    trial: Annotated[int, Ge(0)] | None = option(None, help="Number of the trial; the best one by default.")
+    trial: Annotated[int, Ge(0)] | None = option(None, help="Number of the trial. Default: the best trial.")
     bins: Annotated[int, Ge(2), Le(100)] = option(15, help="Bins of calibration errors and reliability diagrams.")
     share: Annotated[float, Ge(0.2), Le(0.8)] = option(
         0.5,
-        help="The earlier share of the validation windows, on which calibrators are fitted to be judged on the rest.",
+        help="Earlier share of the validation windows, used to fit calibrators; the rest evaluates them.",
     )
     choose: Literal["auto", "none", "temperature", "platt", "isotonic"] = option(
         "auto",
-        help="Which calibrator is kept for `scalecore evaluate`; `auto` keeps the best one that helps beyond doubt.",
+        help="Calibrator stored for `scalecore evaluate`; `auto` stores the best one that is significantly better than "
+        "none.",
     )
     figures: Figures = option(factory=list, help=FIGURES)
 
@@ -51,7 +52,7 @@ class CalibrationOptions:
 class ReportOptions:
     """`scalecore analyze report`, and `scalecore report`."""
 
-    rows: Annotated[int, Ge(1)] = option(50, help="Rows of each table of coverage that are shown; the JSON has all.")
+    rows: Annotated[int, Ge(1)] = option(50, help="Rows shown of each coverage table; the JSON has all.")
     figures: Figures = option(factory=list, help=FIGURES)
 
 
@@ -60,10 +61,10 @@ class CoverageOptions:
     """`scalecore analyze coverage`."""
 
     bins: Annotated[int, Ge(2), Le(100)] = option(
-        10, help="Into how many parts the range of a hyper-parameter is cut, on its own scale."
+        10, help="Number of bins of a hyper-parameter's range, on its own scale."
     )
     edge: Annotated[float, Gt(0), Le(0.5)] = option(
-        0.05, help="The best trial lies on an edge where it is within this share of a hyper-parameter's range."
+        0.05, help="Width of an edge, as a share of a hyper-parameter's range."
     )
 
 
@@ -72,28 +73,28 @@ class ScalingLawOptions:
     """`scalecore analyze scaling-law`."""
 
     metric: str = option(
-        "val_loss", help="The metric that is judged, at the best epoch; another than `val_loss` needs `experimental`."
+        "val_loss", help="The metric, at the best epoch; any other than `val_loss` needs `experimental`."
     )
     experimental: bool = option(
-        False, help="Judge a metric that is no proper loss, such as `auc`; one minus it takes the place of a loss."
+        False, help="Accept a metric that is no proper loss, such as `auc`; the loss is then one minus the metric."
     )
     margin: Annotated[float, Gt(0)] | None = option(
         None,
-        help="Smallest difference that matters. By default `guards.margin` of the studies; one that is given here "
-        "makes the verdict exploratory.",
+        help="Smallest relevant difference. Default: `guards.margin` of the studies; a value given here makes the "
+        "verdict exploratory.",
     )
-    min_seeds: Annotated[int, Ge(2)] = option(3, help="Fewest runs of the chosen configuration of each budget. [G14]")
-    min_samples: Annotated[int, Ge(1)] = option(100, help="Fewest effective validation windows. [G02]")
-    min_positives: Annotated[int, Ge(1)] = option(20, help="Fewest of them of the rarer class. [G02]")
+    min_seeds: Annotated[int, Ge(2)] = option(3, help="Minimum runs of the selected configuration of each budget.")
+    min_samples: Annotated[int, Ge(1)] = option(100, help="Minimum effective validation windows.")
+    min_positives: Annotated[int, Ge(1)] = option(20, help="Minimum effective windows of the rarer class.")
     waive: list[Literal["tolerance", "edges", "data", "samples", "baseline", "dry runs", "collapse"]] = option(
-        factory=list, help="Preconditions that are set aside by name; the verdict is exploratory then."
+        factory=list, help="Preconditions to waive, by name; the verdict is then exploratory."
     )
     points: ExistingFile | None = option(
         None,
-        help="A CSV file in place of studies, one row for each run: `parameters` and `loss`, and where known `windows` "
-        "or `tokens`, `weight`, `configuration`, `seed`, `budget`. Each row is a point with its own N and D.",
+        help="A CSV file instead of studies, one row per run: `parameters` and `loss`, and if known `windows` or "
+        "`tokens`, `weight`, `configuration`, `seed`, `budget`. Each row is a point with its own N and D.",
     )
-    seed: Annotated[int, Ge(0)] = option(0, help="Decides the resamples.")
+    seed: Annotated[int, Ge(0)] = option(0, help="Seed of the resampling.")
     figures: Figures = option(factory=list, help=FIGURES)
 
 
@@ -103,17 +104,17 @@ class PowerOptions:
 
     spread: Annotated[float, Gt(0)] | None = option(
         None,
-        help="Standard deviation of the loss over seeds. By default that of the studies; without any, all is in units "
-        "of it.",
+        help="Standard deviation of the loss over seeds. Default: estimated from the studies; without studies, the "
+        "unit of all results.",
     )
     margin: Annotated[float, Gt(0)] | None = option(
-        None, help="Smallest difference that matters. By default `guards.margin` of the studies, else one spread."
+        None, help="Smallest relevant difference. Default: `guards.margin` of the studies, else one spread."
     )
-    budgets: Annotated[int, Ge(3), Le(12)] = option(3, help="How many budgets, where no studies are given.")
+    budgets: Annotated[int, Ge(3), Le(12)] = option(3, help="Number of budgets, if no studies are given.")
     seeds: Annotated[list[Annotated[int, Ge(2), Le(200)]], MinLen(1)] = option(
-        factory=lambda: [3, 5, 10, 20], help="Numbers of seeds of each budget to look at."
+        factory=lambda: [3, 5, 10, 20], help="Numbers of seeds per budget to compare."
     )
     effects: Annotated[list[Annotated[float, Gt(0)]], MinLen(1)] = option(
-        factory=lambda: [0.25, 0.5, 1.0, 2.0], help="Steps of the loss from budget to budget, in spreads of the seeds."
+        factory=lambda: [0.25, 0.5, 1.0, 2.0], help="Effect sizes: steps of the loss between budgets, in spreads."
     )
-    metric: str = option("val_loss", help="The metric whose spread over seeds is taken from the studies.")
+    metric: str = option("val_loss", help="The metric whose spread is estimated from the studies.")

@@ -1,4 +1,4 @@
-"""Trials of a study compared window by window: who is tied with the best, and how much luck is in being the best."""
+"""Paired comparison of a study's trials by window: ties with the best trial, and its optimism."""
 
 from __future__ import annotations
 
@@ -24,26 +24,25 @@ Floats = npt.NDArray[np.float64]
 
 @frozen(kw_only=True)
 class Paired:
-    """What the kept predictions of completed trials say, over the same resampled blocks of windows for all of them."""
+    """Comparison of the stored predictions of completed trials, with the same resampled blocks of windows for all."""
 
     windows: int
     rows: tuple[dict[str, Any], ...]
     """Trials by their mean loss: number, loss, difference from the best with its 95 % interval, tied or not."""
     optimism: float
-    """How much better the best one looks on the windows by which it was chosen than on the whole they were drawn from:
-    its own best-of-n, played again in each resample. An estimate by the bootstrap (Efron 1983), too small rather than
-    too large."""
+    """How much better the best trial looks on the windows that selected it than on their population: the selection is
+    repeated in each resample. A bootstrap estimate (Efron 1983), conservative: too small rather than too large."""
 
     @property
     def tied(self) -> list[int]:
-        """Numbers of the trials whose difference from the best may be nothing, the best among them."""
+        """Numbers of the trials that do not differ significantly from the best, which is included."""
         return [row["trial"] for row in self.rows if row["tied"]]
 
 
 def paired_with_best(study: StudyView, trials: list[TrialRecord], best: TrialRecord) -> Paired | str:
-    """Compare all trials with the best one, on `val_loss`; or why that cannot be done.
+    """Compare all trials with the best one on `val_loss`, or return the reason why this is impossible.
 
-    A trial whose predictions are not kept, or not of the same windows, is left out.
+    Excludes trials without stored predictions, or with predictions on other windows.
     """
     losses: dict[int, Floats] = {}
     overlap, times = 1, None
@@ -53,9 +52,9 @@ def paired_with_best(study: StudyView, trials: list[TrialRecord], best: TrialRec
         except DataError as error:
             found, reason = None, str(error)
         else:
-            reason = "its predictions were not kept"
+            reason = "its predictions were not stored"
         if found is None and trial.number == best.number:
-            return f"trial {best.number} cannot be compared window by window: {reason}"
+            return f"trial {best.number} cannot be compared by window: {reason}"
         if found is None:
             continue
         if times is None:
@@ -67,7 +66,7 @@ def paired_with_best(study: StudyView, trials: list[TrialRecord], best: TrialRec
     count = matrix.shape[1]
     block = block_length(count, overlap=overlap)
     if count < MIN_BLOCKS * block:
-        return f"{count} windows make fewer than {MIN_BLOCKS} blocks of {block}: their differences have no interval"
+        return f"{count} windows are fewer than {MIN_BLOCKS} blocks of {block}, too few for intervals of differences"
     pieces = resampled_counts(count, block=block, resamples=RESAMPLES, seed=BOOTSTRAP_SEED, at_once=AT_ONCE)
     means = np.concatenate([matrix @ piece.T for piece in pieces], axis=1) / count
     whole = matrix.mean(axis=1)

@@ -1,4 +1,4 @@
-"""`power`: what a design of so many budgets and seeds can find, before it is paid for."""
+"""Analysis `power`: which effects a design of budgets and seeds can detect, before it is run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["PowerAnalysis"]
 
 
 class PowerAnalysis:
-    """Power of the verdict on a scaling claim; spread and margin from the studies where they are not given."""
+    """Power of the verdict on a scaling claim; spread and margin come from the studies unless given."""
 
     def __init__(self, options: PowerOptions) -> None:
         self._options = options
@@ -33,25 +33,25 @@ class PowerAnalysis:
                 variance, freedom = pooled_variance(runs)
                 if not freedom or variance <= 0:
                     raise DataError(
-                        "no study has a configuration with two seeds, so the spread of seeds is not known: give "
+                        "no study has a configuration with two seeds, so the spread over seeds is unknown: give "
                         "spread=..., or run `scalecore confirm` first"
                     )
-                spread, origin = variance**0.5, f"of {freedom + len(runs)} runs of these studies"
+                spread, origin = variance**0.5, f"from {freedom + len(runs)} runs of these studies"
             declared = {one.margin for one in runs}
             margin = margin if margin is not None or len(declared) > 1 else next(iter(declared))
         if budgets < 3:
-            raise DataError(f"a scaling claim needs at least 3 budgets, a study of each; studies named: {budgets}")
+            raise DataError(f"a scaling claim needs at least 3 budgets, one study each; studies given: {budgets}")
         unit = spread or 1.0
         relative = (margin / unit) if margin is not None else 1.0
         design = Design(budgets=budgets, margin=relative)
         rows = _rates(design, options.effects, options.seeds, unit=unit)
         needed = _needed(design, options.effects, unit=unit)
-        measure = f"{spread:.4g} ({origin})" if spread is not None else "not given: everything is in units of it"
+        measure = f"{spread:.4g} ({origin})" if spread is not None else "unknown (all results are in units of it)"
         summary = [
-            f"{budgets} budgets; spread of the seeds {measure}; margin {relative * unit:.4g}"
-            + ("" if margin is not None else " (one spread: none is given, and none declared alike by all studies)")
+            f"{budgets} budgets; spread over seeds {measure}; margin {relative * unit:.4g}"
+            + ("" if margin is not None else " (one spread: no margin is given or declared equally by all studies)")
             + ".",
-            f"Fewest seeds of each budget for a power of 80 %: {'; '.join(_words(row) for row in needed)}.",
+            f"Seeds per budget for a power of 80 %: {'; '.join(_needed_text(row) for row in needed)}.",
         ]
         return AnalysisResult(
             title="Power of a scaling claim",
@@ -66,7 +66,7 @@ class PowerAnalysis:
             },
             data={"budgets": budgets, "spread": spread, "margin": margin, "rates": rows, "needed": needed},
             notes=[f"{kind}: {text}." for kind, text in TRUTHS.items()]
-            + ["A truth within the margin ends as flat, however many seeds there are."]
+            + ["An effect within the margin results in the verdict flat, whatever the number of seeds."]
             + ["More budgets often help more than more seeds: a power law with floor needs at least 4, better 5."],
         )
 
@@ -93,6 +93,6 @@ def _needed(design: Design, effects: Sequence[float], *, unit: float) -> list[di
     ]
 
 
-def _words(row: dict[str, Any]) -> str:
+def _needed_text(row: dict[str, Any]) -> str:
     step = f" by {row['step']:.3g}" if row["step"] else ""
     return f"{row['truth']}{step}: {row['seeds']}"

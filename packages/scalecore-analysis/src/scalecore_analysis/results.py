@@ -1,4 +1,4 @@
-"""`results`: what studies found, and how much of it is noise, luck or waste."""
+"""Analysis `results`: the best trials of studies, their noise, optimism and wasted time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["ResultsAnalysis", "study_results"]
 
 
 class ResultsAnalysis:
-    """Results of studies side by side; refused where they are not on one scale."""
+    """Compare the results of studies; refuse studies that are not comparable."""
 
     def __init__(self, options: ResultsOptions) -> None:
         self._options = options
@@ -30,20 +30,20 @@ class ResultsAnalysis:
         allowed = refuse_incomparable(studies, allow=self._options.allow)
         found = {label: study_results(study) for label, study in labelled(studies).items()}
         notes = [
-            "Tied: the 95 % interval of the difference from the best, over the same resampled blocks of windows, holds "
-            "0.",
-            "Optimism: how much better the best looks on the windows by which it was chosen, by the bootstrap; what "
-            "fresh seeds say is beside it where the best was trained again.",
+            "Tied: the 95 % confidence interval of the paired difference from the best (block bootstrap over windows) "
+            "contains 0.",
+            "Optimism: bootstrap estimate of how much better the best trial looks on the windows that selected it; "
+            "after `scalecore confirm` also the estimate from fresh seeds.",
         ]
         notes += [f"{name}: {text}." for name, one in found.items() for text in one["mixtures"]]
         notes += [
-            f"{name}: not tied with any, and no optimism: {one['not paired']}."
+            f"{name}: no ties and no optimism computed: {one['not paired']}."
             for name, one in found.items()
             if one["not paired"]
         ]
         if allowed:
             names = ", ".join(allowed)
-            notes.insert(0, f"The studies differ in {names}, as asked for by name: their values are not on one scale.")
+            notes.insert(0, f"The studies differ in {names}, which `allow` permits: their values are not comparable.")
         tables = {
             "Best of each study": [{"study": name, **one["best"]} for name, one in found.items()],
             "Trials": [{"study": name, **one["counts"]} for name, one in found.items()],
@@ -123,7 +123,7 @@ def _tied_row(row: Mapping[str, Any], trials: Mapping[int, TrialRecord]) -> dict
 
 
 def _counts(study: StudyView) -> dict[str, Any]:
-    """Every state, named (guard G27), and what the trials cost."""
+    """The number of trials in every state (guard G27), and their durations."""
     states = Counter(str(trial.state) for trial in study.trials)
     seconds = sum(trial.duration or 0.0 for trial in study.trials)
     useless = sum(trial.duration or 0.0 for trial in study.trials if _waste(trial) is not None)
@@ -139,7 +139,7 @@ def _counts(study: StudyView) -> dict[str, Any]:
 
 
 def _waste(trial: TrialRecord) -> str | None:
-    """Why a trial taught nothing, or None. A pruned trial did what it should."""
+    """Why a trial counts as wasted, or None. A pruned trial is not wasted."""
     if trial.state in (TrialState.COMPLETED, TrialState.PRUNED):
         return "predicts a constant [G09]" if trial.collapsed else None
     return str(trial.state)
@@ -164,7 +164,7 @@ def _wasted(study: StudyView) -> list[dict[str, Any]]:
 
 
 def _identical(completed: Sequence[TrialRecord]) -> list[dict[str, Any]]:
-    """Trials whose values are the same to the last digit: a constant model, or one result stored twice (guard G09)."""
+    """Trials with exactly equal values: constant predictions, or one result stored twice (guard G09)."""
     groups: dict[float, list[TrialRecord]] = {}
     for trial in completed:
         if trial.value is not None:
@@ -177,7 +177,7 @@ def _identical(completed: Sequence[TrialRecord]) -> list[dict[str, Any]]:
 
 
 def _coordinates(study: StudyView, trial: TrialRecord) -> dict[str, float]:
-    """Where a trial lies, in numbers that mean the same at every budget."""
+    """A trial's coordinates, in numbers that are comparable between budgets."""
     known = {ratio.name: ratio.of(trial.architecture) for ratio in ratios(study).values()}
     found = {name: value for name, value in known.items() if value is not None}
     for name, value in trial.hyperparameters.items():
@@ -194,7 +194,8 @@ def _sentence(name: str, found: Mapping[str, Any]) -> str:
     within = None if best["low"] is None else {"low": best["low"], "high": best["high"]}
     text = f"{name}: trial {best['trial']}, {metric} {measured(best[metric], within)}"
     if best["tied"] is not None:
-        text += f", {best['tied'] - 1 or 'no'} other{'s' * (best['tied'] > 2)} tied with it"
+        others = best["tied"] - 1
+        text += f", tied with {others} other trial{'s' * (others > 1)}" if others else ", no ties"
     if best["better"] is not None:
         text += f"; {'better' if best['better'] else 'NOT better'} than the best baseline ({best['baseline']} "
         text += f"{number(best['its loss'])})"

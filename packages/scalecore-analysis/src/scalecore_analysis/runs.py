@@ -1,7 +1,7 @@
-"""Runs of one configuration under several seeds: what of a study may be averaged, and what was chosen for being low.
+"""Runs of one configuration on several seeds.
 
-The search's own trial of a configuration was selected for its value, so it says too much: where a configuration was
-trained again under fresh seeds, only these count.
+The search selected its trial of a configuration for its value, so that value is optimistic: if a configuration was
+retrained on fresh seeds, only these runs count.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["Configuration", "configurations", "metric_of"]
 class Configuration:
     """One architecture with one set of hyper-parameters, and its completed runs.
 
-    `fresh` says that the runs are replicates which no selection has seen; `searched` is the trial of the search.
+    `fresh`: the runs are replicates that no selection used. `searched`: the trial of the search.
     """
 
     searched: TrialRecord | None
@@ -28,11 +28,11 @@ class Configuration:
     values: tuple[float, ...]
     fresh: bool
     constant: int
-    """How many runs predict a constant, whether they are left out or not (guard G09)."""
+    """Number of runs that predict a constant, excluded or not (guard G09)."""
 
     @property
     def first(self) -> TrialRecord:
-        """Any of them: what they share can be read from it."""
+        """Any of the runs, to read what they share."""
         return self.runs[0]
 
     @property
@@ -41,7 +41,7 @@ class Configuration:
 
     @property
     def numbers(self) -> str:
-        """The trials that the mean is of (guard G13)."""
+        """The trials in the mean (guard G13)."""
         listed = ", ".join(str(run.number) for run in self.runs)
         return f"replicates {listed}" if self.fresh else f"trials {listed}"
 
@@ -59,7 +59,7 @@ def metric_of(record: TrialRecord, metric: str) -> float | None:
 def configurations(study: StudyView, metric: str) -> list[Configuration]:
     """All configurations with a completed run, those of the search first, in the order of their first runs.
 
-    A run that predicts a constant is left out where the configuration has one that does not (guard G09).
+    A run that predicts a constant is excluded if the configuration has another that does not (guard G09).
     """
     searched: dict[Any, list[TrialRecord]] = {}
     fresh: dict[Any, list[TrialRecord]] = {}

@@ -1,4 +1,4 @@
-"""`scaling-law`: does the loss fall with the size of the model, and by which law?"""
+"""Analysis `scaling-law`: does the loss fall with model size, and by which law?"""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ __all__ = ["ScalingLawAnalysis"]
 
 RESAMPLES = 1000
 SHOWN = 50
-"""So many cells of a table are listed."""
+"""Maximum number of listed cells of a table."""
 OF_STUDIES = ("searched", "best baseline", "confirmed", "chosen")
-"""Columns of which a table knows nothing."""
+"""Columns that only studies have."""
 PROPER = ("val_loss",)
 SPREAD = 3.0
-"""So many times may the seeds of one budget spread as much as those of another, for the rates of error to hold."""
+"""Maximum ratio of the standard deviations over seeds between budgets for which the error rates were simulated."""
 
 
 class ScalingLawAnalysis:
-    """One verdict over studies that differ in their budgets."""
+    """A verdict over studies with different budgets."""
 
     def __init__(self, options: ScalingLawOptions) -> None:
         self._options = options
@@ -47,7 +47,7 @@ class ScalingLawAnalysis:
         options = self._options
         if (options.points is None) == (not studies):
             raise ExperimentError(
-                "a scaling law needs either studies, one for each budget, or points=FILE with columns parameters and "
+                "a scaling law needs either studies, one per budget, or points=FILE with the columns parameters and "
                 "loss: scalecore analyze scaling-law STUDY..."
             )
         table = read_table(options.points) if options.points is not None else None
@@ -56,7 +56,9 @@ class ScalingLawAnalysis:
         )
         points = points_of(budgets)
         if (points.losses <= 0).any():
-            raise DataError(f"some values of {options.metric} are not above zero: a law of their logs cannot be fitted")
+            raise DataError(
+                f"some values of {options.metric} are not above zero, so no law can be fitted to their logs"
+            )
         margin = options.margin if options.margin is not None else _declared(budgets)
         conditions = preconditions(
             budgets,
@@ -68,7 +70,7 @@ class ScalingLawAnalysis:
             grained=options.metric in RATES,
             waived=options.waive,
         )
-        with threadpool_limits(1):  # matrices of a few rows: threads would only wait for each other
+        with threadpool_limits(1):  # small matrices: threads would only add overhead
             found = assess(budgets, points, conditions, margin=margin, resamples=RESAMPLES, seed=options.seed)
         figures = scaling_figures(budgets, found)
         over = _plural(len(budgets), "budget") if table is None else f"{_plural(len(points.losses), 'run')} of a table"
@@ -100,38 +102,38 @@ class ScalingLawAnalysis:
 
     def _notes(self, found: Assessment, budgets: Sequence[BudgetRuns]) -> list[str]:
         notes = [
-            "The tests speak of seeds: another training on the same windows. How far the losses depend on which "
-            "windows there were is not in them; intervals over windows are in the records of the trials.",
+            "The tests include the variation over seeds (other trainings on the same windows), not the variation over "
+            "windows; the records of the trials contain confidence intervals over windows.",
         ]
         if found.tests is not None and min(found.tests.spreads) > 0:
             ratio = max(found.tests.spreads) / min(found.tests.spreads)
             if ratio > SPREAD:
                 notes.append(
-                    f"The seeds of one budget spread {ratio:.1f} times as much as those of another: beyond {SPREAD:g} "
-                    "the rates of error are not known."
+                    f"The standard deviations over seeds of the budgets differ by a factor of {ratio:.1f}; above "
+                    f"{SPREAD:g} the error rates of the verdict are unknown."
                 )
         missing = [law.name for law in found.laws if law.fit and law.misses]
         if missing:
             notes.append(
-                f"No intervals for the parameters of {', '.join(missing)}: with a lack of fit (p of {MISFIT:g} or "
-                f"less), or a weight below {UNLIKELY:g} beside the other laws, a law is not what made these losses."
+                f"No intervals for the parameters of {', '.join(missing)}: a law with a lack of fit (p of {MISFIT:g} "
+                f"or less) or a weight below {UNLIKELY:g} does not describe these losses."
             )
         if any((one.confirmed or 0) > 1 for one in budgets):
             counts = listed([f"{one.label} {one.confirmed}" for one in budgets])
             notes.append(
-                f"Configurations that were trained again: {counts}. Of each budget the one is judged that the search "
-                "found best: the best by the judged runs themselves would be too good, the more so the more there are."
+                f"Retrained configurations: {counts}. Of each budget, the verdict uses the one that the search ranked "
+                "best; selecting by the replicates would be optimistic, and more so with more configurations."
             )
         known = [one.efforts for one in budgets if one.efforts is not None]
         if known and max(known) > 1.5 * min(known):
             notes.append(
-                f"The budgets were searched with {min(known)} to {max(known)} completed trials: a budget that was "
-                "searched harder has an advantage that is not its size."
+                f"The searches have {min(known)} to {max(known)} completed trials: budgets with more trials have an "
+                "advantage that is independent of their size."
             )
         if any(one.fresh is False for one in budgets):
             notes.append(
-                "Where no configuration has fresh seeds, the losses are those of the search, which were chosen for "
-                "being low: `scalecore confirm` trains the best ones again."
+                "Budgets without fresh seeds use the losses of the search, which are optimistic; `scalecore confirm` "
+                "retrains the best configurations."
             )
         return notes
 
@@ -141,44 +143,44 @@ def _plural(count: int, what: str) -> str:
 
 
 def _fitted(found: Assessment, points: Points, table: PointsTable | None) -> list[str]:
-    """What a point is, what is averaged, and why there is no law (guard G16)."""
+    """Describe the points and means, and why no law is fitted (guard G16)."""
     if table is None:
         means = "the runs of one configuration in each study"
     else:
         means = f"the rows of one N, D and configuration ({_plural(len(table.cells), 'cell')})"
     lines = [
-        f"Points of the laws: {_plural(len(points.losses), 'run')}, each with its own N"
+        f"Laws are fitted to {_plural(len(points.losses), 'run')}, each with its own N"
         + (", D" if points.known else "")
-        + f" and weight. Means and spreads of seeds are over {means}; no law is fitted to a mean."
+        + f" and weight, not to means. Means and spreads over seeds are over {means}."
     ]
     if not any(law.fit for law in found.laws):
         reasons: dict[str, list[str]] = {}
         for law in found.laws:
             reasons.setdefault(str(law.reason), []).append(law.name)
-        told = "; ".join(f"{reason} ({', '.join(names)})" for reason, names in reasons.items())
-        lines.append(f"No law is fitted: {told}.")
+        text = "; ".join(f"{reason} ({', '.join(names)})" for reason, names in reasons.items())
+        lines.append(f"No law is fitted: {text}.")
     return lines
 
 
 def _data_notes(found: Assessment, points: Points) -> list[str]:
-    """What a law in N alone means where D varies too."""
+    """A caution about laws in N alone if D varies too."""
     span = float(points.windows.max() / points.windows.min())
     if span < D_SPAN or any(law.fit and law.fit.law.uses_windows for law in found.laws):
         return []
     return [
-        f"D spans a factor of {span:.3g}, and no law in N and D is fitted: a law in N describes these runs with the "
-        "data that each had, and not what N does at one amount of data."
+        f"D spans a factor of {span:.3g}, but no law in N and D is fitted: a law in N describes these runs with their "
+        "amounts of data, not the effect of N at a fixed amount of data."
     ]
 
 
 def _table_notes(table: PointsTable | None) -> list[str]:
     notes = []
     if table is not None and table.weighted:
-        notes.append("Weights count in the laws; the means of the cells are those of their rows without weights.")
+        notes.append("Weights apply to the laws only; the means of the cells are unweighted.")
     if table is not None and table.ignored:
         notes.append(f"Ignored columns of the table: {listed(table.ignored)}.")
     if table is not None and len(table.cells) > SHOWN:
-        notes.append(f"Of {len(table.cells)} cells {SHOWN} are listed; `budgets` in the JSON has all.")
+        notes.append(f"{SHOWN} of {len(table.cells)} cells are listed; `budgets` in the JSON has all.")
     return notes
 
 
@@ -193,14 +195,14 @@ def sentence(found: Assessment) -> str:
     if found.verdict is ScalingVerdict.NOT_ASSESSABLE:
         problems = [f"{one.name}: {one.text}" for one in found.missing if one.met is False]
         unknown = ", ".join(one.name for one in found.missing if one.met is None)
-        problems += [f"not recorded at all: {unknown}"] if unknown else []
-        return f"{head}. Missing: {'; '.join(problems) or 'any spread between seeds'}."
+        problems += [f"not recorded: {unknown}"] if unknown else []
+        return f"{head}. Missing: {'; '.join(problems) or 'variation between seeds'}."
     meaning = {
-        ScalingVerdict.HOLDS: "the loss falls with the size of the model, and no step to a larger budget is worse",
-        ScalingVerdict.HOLDS_WITH_POWER_LAW: "the loss falls with the size of the model, and a power law describes how",
-        ScalingVerdict.FLAT: "every two budgets differ by less than the margin",
-        ScalingVerdict.VIOLATED: "the loss rises somewhere with the size of the model",
-        ScalingVerdict.INCONCLUSIVE: "these seeds cannot tell",
+        ScalingVerdict.HOLDS: "the loss falls with model size, and no step to a larger budget is worse by the margin",
+        ScalingVerdict.HOLDS_WITH_POWER_LAW: "the loss falls with model size, and a power law describes it",
+        ScalingVerdict.FLAT: "all budgets differ by less than the margin",
+        ScalingVerdict.VIOLATED: "the loss rises with model size between some budgets",
+        ScalingVerdict.INCONCLUSIVE: "these seeds are not sufficient for a decision",
     }[found.verdict]
     exploratory = f" EXPLORATORY: {'; '.join(found.exploratory)}." if found.exploratory else ""
     return f"{head}: {meaning}.{exploratory}"
@@ -211,20 +213,20 @@ def _assessed(found: Assessment, budgets: Sequence[BudgetRuns], margin: float | 
     if tests is None:
         return []
     lines = [
-        f"Equal means against falling ones: p = {tests.equal_p:.4f}. Falling means against any: "
-        f"p = {tests.ordered_p:.4f}. The largest 95 % upper bound of a step is {max(tests.bounds):.4g}"
-        + (f", the margin {margin:.4g}." if margin is not None else "."),
+        f"Test of equal means against falling means: p = {tests.equal_p:.4f}. Test of falling means against any: "
+        f"p = {tests.ordered_p:.4f}. Largest 95 % upper bound of a step: {max(tests.bounds):.4g}"
+        + (f"; margin: {margin:.4g}." if margin is not None else "."),
         f"Power law: {found.power_law}.",
-        f"With this spread of seeds ({tests.variance**0.5:.4g}), differences of {tests.smallest_effect:.4g} are found "
-        "in 4 of 5 cases.",
+        f"Spread over seeds: {tests.variance**0.5:.4g}. Smallest difference detected with a power of 80 %: "
+        f"{tests.smallest_effect:.4g}.",
     ]
     if found.verdict is ScalingVerdict.INCONCLUSIVE and margin is not None:
         spread = tests.variance**0.5
         slope = abs(budgets[-1].mean - budgets[0].mean) / len(tests.steps) / spread
         needed = Design(budgets=len(budgets), margin=margin / spread).seeds_for("falling", slope)
         lines.append(
-            f"If the loss really falls by {slope * spread:.4g} from budget to budget, {needed} seeds of each are "
-            "needed to see it in 4 of 5 cases."
+            f"To detect a fall of {slope * spread:.4g} per budget with a power of 80 %, {needed} seeds per budget are "
+            "required."
         )
     return lines
 
@@ -270,7 +272,7 @@ def _tables(
 
 
 def _span(windows: Sequence[float | None]) -> float | str | None:
-    """The amount of data of these runs: one number, or the least and the most."""
+    """The amount of data of these runs: one number, or the range."""
     known = [one for one in windows if one is not None]
     if len(known) < len(windows):
         return None
@@ -278,10 +280,10 @@ def _span(windows: Sequence[float | None]) -> float | str | None:
 
 
 def _law_row(law: FittedLaw) -> dict[str, Any]:
-    foretold = dict.fromkeys(("largest foretold", "low", "high", "observed", "error", "inside"))
+    predicted = dict.fromkeys(("largest foretold", "low", "high", "observed", "error", "inside"))
     if (one := law.prediction) is not None:
         values = (one.predicted, one.low, one.high, one.observed, one.error, one.covered)
-        foretold = dict(zip(foretold, values, strict=True))
+        predicted = dict(zip(predicted, values, strict=True))
     return {
         "law": law.name,
         "form": law.text,
@@ -289,7 +291,7 @@ def _law_row(law: FittedLaw) -> dict[str, Any]:
         "AICc": law.aicc,
         "objective": law.fit.objective if law.fit else None,
         "lack of fit p": law.goodness,
-        **foretold,
+        **predicted,
         "not testable": law.reason,
     }
 

@@ -1,4 +1,4 @@
-"""What several analyses need of studies: a name for each, the search space, and ratios that tell shapes apart."""
+"""Helpers of several analyses: names of studies, and ratios of dimensions."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from scalecore.api.trials import StudyView
 __all__ = ["LISTED", "Ratio", "labelled", "listed", "ratios"]
 
 LISTED = 5
-"""So many names are listed in a sentence."""
+"""Maximum number of names in a sentence."""
 USUAL = {"width": "d_model", "depth": "n_layers", "heads": "n_heads", "feed_forward": "d_ff"}
-"""What the dimensions are called where a study's plan does not tell their roles yet."""
+"""Names of the dimensions if a study's plan does not contain their roles."""
 RATIOS = {
     "aspect": ("width", "depth"),
     "head size": ("width", "heads"),
@@ -25,7 +25,7 @@ RATIOS = {
 
 @frozen(kw_only=True)
 class Ratio:
-    """One dimension by another: what means the same at every size."""
+    """One dimension divided by another, comparable between sizes."""
 
     above: str
     below: str
@@ -36,13 +36,13 @@ class Ratio:
         return f"{self.above} / {self.below}"
 
     def of(self, architecture: Architecture) -> float | None:
-        """None where the architecture lacks one of the two, or divides by zero."""
+        """None if the architecture lacks one of the two, or the divisor is zero."""
         above, below = architecture.values.get(self.above), architecture.values.get(self.below)
         return above / below if above is not None and below else None
 
 
 def labelled(studies: Sequence[StudyView]) -> dict[str, StudyView]:
-    """The studies by name, in their order; where several have one name, their folders are named too."""
+    """The studies by name, in order; studies with the same name get their folder added."""
     names = Counter(study.name for study in studies)
     return {study.name if names[study.name] == 1 else f"{study.name} ({study.folder})": study for study in studies}
 
@@ -54,7 +54,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def ratios(study: StudyView) -> dict[str, Ratio]:
-    """Aspect, head size and feed-forward ratio, of those whose roles the family of the study tells."""
+    """Aspect, head size and feed-forward ratio, if the study's model family declares the roles."""
     grid = study.plan.architectures
     roles = {role: name for role, name in (grid.roles or USUAL).items() if name in grid.dimensions}
     return {

@@ -1,6 +1,6 @@
-"""Figures as Vega-Lite descriptions: interactive on a page, and SVG, PNG or PDF without a browser.
+"""Figures as Vega-Lite specifications: interactive on a page, and SVG, PNG or PDF without a browser.
 
-Names are values in the data or titles of axes, never field names, in which Vega-Lite reads `.`, `[` and `'` as syntax.
+Names are values in the data or titles of axes, never field names: Vega-Lite interprets `.`, `[` and `'` in these.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ GREY = "#808080"
 PALETTE = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf")
 SYMBOLS: Mapping[Mark, str] = {"area": "square", "rule": "stroke", "line": "stroke", "point": "circle"}
 UNSEEN: Spec = {"opacity": 0, "shape": "stroke"}
-"""The style of points that only have a tooltip, on a line."""
+"""The style of points on a line that only show a tooltip."""
 DEFAULTS: Mapping[Mark, Spec] = {
     "area": {"opacity": 0.2},
     "rule": {},
@@ -37,7 +37,7 @@ DEFAULTS: Mapping[Mark, Spec] = {
 }
 STATIC_WIDTH = 720
 SHORT = "datum.label && format(datum.value, datum.value < 1000 ? '~g' : '~s')"
-"""Labels as `0.25`, `50k` and `2M`, where a logarithmic axis has any."""
+"""Labels of a logarithmic axis such as `0.25`, `50k` and `2M`."""
 WHOLE = "datum.value % 1 ? '' : format(datum.value, ',')"
 """No labels between whole numbers."""
 TEXT: Spec = {"labelColor": "currentColor", "labelFontSize": 12, "titleColor": "currentColor"}
@@ -61,7 +61,7 @@ CONFIG: Spec = {
 
 @frozen(kw_only=True)
 class Point:
-    """One row of the data. A number that is missing or not finite is not drawn."""
+    """One row of the data. Missing and non-finite numbers are not drawn."""
 
     x: float | str | None
     """A number, or on the scale `utc` a time in ISO 8601."""
@@ -69,9 +69,9 @@ class Point:
     low: float | None = None
     high: float | None = None
     text: str | None = None
-    """Heads the tooltip, else the name of the series."""
+    """The heading of the tooltip; the default is the name of the series."""
     path: int | None = None
-    """Where a series has several lines: which of them the point is on."""
+    """The line of the point, if a series has several."""
 
 
 @frozen(kw_only=True)
@@ -81,17 +81,17 @@ class Series:
     name: str
     points: Sequence[Point]
     marks: Sequence[Mark] = ("point",)
-    """From the back to the front. `area` and `rule` reach from `low` to `high`; `line` and `point` are at `y`, and only
-    a point has a tooltip."""
+    """From back to front. `area` and `rule` extend from `low` to `high`; `line` and `point` are at `y`. Only a point
+    has a tooltip."""
     colour: str | None = None
     style: Mapping[str, Any] = field(factory=dict)
-    """Properties of the frontmost mark, as Vega-Lite names them."""
+    """Vega-Lite properties of the frontmost mark."""
     hidden: bool = False
-    """Not shown before a click on its entry."""
+    """Hidden until the user clicks its legend entry."""
 
 
 def figure(*series: Series, x: str, y: str, scale: Scale = "linear", levels: Mapping[str, float] | None = None) -> Spec:
-    """Series of different names over titled axes; `scale` is that of x, `levels` are horizontal lines by name."""
+    """Series with different names on titled axes; `scale` applies to x, `levels` are horizontal lines by name."""
     import altair as alt
 
     rows = [row for one in series for point in one.points if (row := _row(one.name, point, scale)) is not None]
@@ -105,17 +105,17 @@ def figure(*series: Series, x: str, y: str, scale: Scale = "linear", levels: Map
     )
     visible = [{"series": one.name} for one in series if not one.hidden]
     shown = alt.selection_point(name="shown", fields=["series"], bind="legend", toggle="true", value=visible)
-    # A wheel without Ctrl and a finger scroll the page.
+    # The wheel without Ctrl, and touch, scroll the page.
     drag = "[pointerdown[event.pointerType === 'mouse'], window:pointerup] > window:pointermove!"
     zoom = alt.selection_interval(name="zoom", bind="scales", translate=drag, zoom="wheel![event.ctrlKey]")
-    told = {**({} if scale == "utc" else {"x": x}), "y": y, "low": "low", "high": "high"}
-    layers = [layer.encode(x=across).transform_filter(shown) for layer in _layers(series, y=y, told=told)]
+    fields = {**({} if scale == "utc" else {"x": x}), "y": y, "low": "low", "high": "high"}
+    layers = [layer.encode(x=across).transform_filter(shown) for layer in _layers(series, y=y, fields=fields)]
     layers += [layer for name, value in (levels or {}).items() for layer in _level(name, value)]
     return _spec(alt.LayerChart(layer=layers).add_params(shown, zoom), rows)
 
 
 def histogram(values: Sequence[float], *, x: str, y: str, bins: int) -> Spec:
-    """How many values lie in each of at most `bins` ranges of equal width."""
+    """Counts of the values in at most `bins` ranges of equal width."""
     import altair as alt
 
     ranges = alt.X("x:Q", bin=alt.Bin(maxbins=bins), title=x)
@@ -150,7 +150,7 @@ def _version() -> str:
 
 
 def _row(series: str, point: Point, scale: Scale) -> Spec | None:
-    """None without a place on the axis: a logarithmic one has none for zero and below."""
+    """None if the point is not on the axis: a logarithmic axis has no zero or negative values."""
     x = point.x if isinstance(point.x, str) else _finite(point.x)
     if x is None or (scale == "log" and isinstance(x, float) and x <= 0):
         return None
@@ -163,16 +163,16 @@ def _finite(value: float | None) -> float | None:
     return float(value) if value is not None and math.isfinite(value) else None
 
 
-def _layers(series: Sequence[Series], *, y: str, told: Mapping[str, str]) -> Iterator[alt.Chart]:
-    """One for each mark of each series, all with the same colours, symbols and legend; `told` are lines of tooltips."""
+def _layers(series: Sequence[Series], *, y: str, fields: Mapping[str, str]) -> Iterator[alt.Chart]:
+    """One layer per mark of each series, with common colours, symbols and legend; `fields` are lines of tooltips."""
     import altair as alt
 
     names, palette = [one.name for one in series], cycle(PALETTE)
     colours = alt.Scale(domain=names, range=[one.colour or next(palette) for one in series])
     symbols = alt.Scale(domain=names, range=[one.style.get("shape", SYMBOLS[one.marks[-1]]) for one in series])
-    # The width of the container: that of the axes depends on the legend, whose last lines would be cut off.
+    # The container's width: the axes' width depends on the legend, whose last lines would be cut off.
     width = f"(width && containerSize()[0] || {STATIC_WIDTH}) / {7 * max(map(len, names), default=0) + 40}"
-    # A file has no container, and nothing to click: its legend has no hidden series.
+    # A file has no container and no clicks: its legend omits hidden series.
     entries = f"containerSize()[0] ? {json.dumps(names)} : {json.dumps([one.name for one in series if not one.hidden])}"
     legend = (
         alt.Legend(title=None, columns=alt.ExprRef(f"max(1, floor({width}))"), values=alt.ExprRef(entries))
@@ -180,10 +180,10 @@ def _layers(series: Sequence[Series], *, y: str, told: Mapping[str, str]) -> Ite
         else None
     )
     for one in series:
-        given = {name for name in ("text", *told) if any(getattr(point, name) is not None for point in one.points)}
+        given = {name for name in ("text", *fields) if any(getattr(point, name) is not None for point in one.points)}
         heading = [alt.Tooltip("text:N", title="title"), alt.Tooltip("series:N")]
         tooltip = heading if "text" in given else [alt.Tooltip("series:N", title="title")]
-        tooltip += [alt.Tooltip(f"{name}:Q", title=title) for name, title in told.items() if name in given]
+        tooltip += [alt.Tooltip(f"{name}:Q", title=title) for name, title in fields.items() if name in given]
         for mark in one.marks:
             style = {**DEFAULTS[mark], **(one.style if mark == one.marks[-1] else {})}
             layer = getattr(alt.Chart(), f"mark_{mark}")(**{name: style[name] for name in style if name != "shape"})
@@ -199,7 +199,7 @@ def _layers(series: Sequence[Series], *, y: str, told: Mapping[str, str]) -> Ite
 
 
 def _level(name: str, value: float) -> list[alt.Chart]:
-    """A dashed line, and its name at the right end."""
+    """A dashed line with its name at the right end."""
     import altair as alt
 
     base = alt.Chart(alt.InlineData(values=[{"level": value, "text": name}])).encode(y="level:Q")
@@ -211,7 +211,7 @@ def _level(name: str, value: float) -> list[alt.Chart]:
 
 
 def _spec(chart: alt.Chart | alt.LayerChart, rows: Sequence[Spec]) -> Spec:
-    """The rows are added at the end, since Altair would check each of them against its schema."""
+    """Add the rows last, because Altair would validate each of them against its schema."""
     import altair as alt
 
     chart = chart.properties(data=alt.NamedData(name="rows"), width="container", height=340)

@@ -96,7 +96,9 @@ def evaluate(
 
 @click.command()
 @study_argument
-@click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="Number of best trials to retrain.")
+@click.option(
+    "--top", type=click.IntRange(min=1), default=3, show_default=True, help="Number of best trials to retrain."
+)
 @click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="Fresh seeds per trial.")
 @click.option("--test", is_flag=True, help="Also evaluate the replicates on test data, counted as one opening.")
 @_retraining_options
@@ -106,7 +108,7 @@ def confirm(study: Path, top: int, seeds: int, test: bool, how: TrainingContext)
     STUDY is the study's folder or its experiment file. The best value of a search is optimistic, because it was
     selected from many noisy values. The replicates measure this optimism and the variation between seeds, and test
     whether the best trial is significantly better than the others. They run like trials but do not count as trials of
-    the search. After an interruption, or with more seeds or trials, the same command trains only the missing replicates.
+    the search. After an interruption, or with more seeds or trials, the command trains only the missing replicates.
 
     \b
     Exit codes: 0 completed, 2 bad command line, 3 plugin, 4 data, 5 refused, 6 failed, 7 stopped, 8 time limit.

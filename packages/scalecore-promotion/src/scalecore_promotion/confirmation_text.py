@@ -16,7 +16,7 @@ def report_lines(content: Mapping[str, Any]) -> list[str]:
         lines += [f"{title}, ranked by the mean of the replicates:"]
         for row in part["rows"]:
             lines.append(
-                f"  {row['rank']}. trial {row['trial']}: {_mean(row)}, SD between seeds "
+                f"  {row['rank']}. trial {row['trial']}: {_mean(row)}, SD of seeds "
                 f"{number(row['between_seeds'], like=row['mean'])}, {row['seeds']} seeds{_claimed(row)}{_verdict(row)}"
             )
         lines += [f"  {text}" for text in _sentences(content, part)]
@@ -64,7 +64,7 @@ def _parts(content: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], str]]:
 
 def _table(part: Mapping[str, Any]) -> list[str]:
     rows = [
-        "| rank | trial | shape | mean | SD between seeds | seeds | search value (rank) | optimism | worse by | verdict |",
+        "| rank | trial | shape | mean | SD of seeds | seeds | search value (rank) | optimism | worse by | verdict |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in part["rows"]:

@@ -60,7 +60,7 @@ class OpenStudy:
         trainer = self.plan.resolved.trainer
         if not trainer.record.keeps_weights:  # type: ignore[attr-defined]  # a TrainerRecord
             raise RefusedError(
-                f"{self.folder.path}: {command} evaluates a model's weights on test data, but trainer "
+                f"{self.folder.path}: {command} needs the weights of a model, but trainer "
                 f"{trainer.name!r} stores none; `scalecore confirm` compares the best trials on validation data"
             )
 

@@ -173,6 +173,4 @@ def _difference(found: Sequence[str], wanted: Sequence[str]) -> str:
         return f"the model was trained with {', '.join(missing)}, which the data does not contain"
     if foreign:
         return f"the model was not trained with {', '.join(foreign)}; remove them from the data"
-    return (
-        f"the features are in the order {', '.join(found)}, but the model was trained with the order {', '.join(wanted)}"
-    )
+    return f"the feature order is {', '.join(found)}, but the model was trained with {', '.join(wanted)}"

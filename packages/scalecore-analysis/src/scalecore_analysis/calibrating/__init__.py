@@ -1,1 +1,1 @@
-"""Calibration: fitting calibrators, and measuring how far probabilities can be believed."""
+"""Fitting calibrators and measuring calibration."""

@@ -1,4 +1,4 @@
-"""Fitting calibrators to logits and labels of a binary target, each with its known form."""
+"""Fit calibrators to logits and labels of a binary target."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ __all__ = ["MIN_POSITIVES", "UNCALIBRATED", "fit_calibrators"]
 Floats = npt.NDArray[np.float64]
 
 MIN_POSITIVES = 200
-"""Of the rarer class. Isotonic regression has as many parameters as the data has steps: of fewer it learns noise."""
+"""Minimum windows of the rarer class for isotonic regression, which overfits smaller samples."""
 UNCALIBRATED = Calibrator(kind="temperature")
 
 
 def fit_calibrators(
     logits: Floats, labels: Floats, *, about: Mapping[str, Any] | None = None
 ) -> dict[str, Calibrator | str]:
-    """A calibrator by name, or why there is none. `logits` and `labels` (0 or 1) are [windows]."""
+    """Calibrators by name, or the reason why one is missing. `logits` and `labels` (0 or 1) are [windows]."""
     positives = int(min(labels.sum(), len(labels) - labels.sum()))
     found: dict[str, Calibrator | str] = {"temperature": _temperature(logits, labels), "platt": _platt(logits, labels)}
     found["isotonic"] = (
         _isotonic(logits, labels)
         if positives >= MIN_POSITIVES
-        else f"refused: {positives} windows of the rarer class, at least {MIN_POSITIVES} are needed"
+        else f"refused: {positives} windows of the rarer class, at least {MIN_POSITIVES} are required"
     )
     return {
         name: evolve(one, about=dict(about or {})) if isinstance(one, Calibrator) else one
@@ -39,7 +39,7 @@ def fit_calibrators(
 
 
 def _temperature(logits: Floats, labels: Floats) -> Calibrator:
-    """One number by which all logits are divided (Guo et al. 2017); the order of the windows stays."""
+    """Divide all logits by one number (Guo et al. 2017), which preserves the order of the windows."""
 
     def loss(log_slope: float) -> float:
         scaled = np.exp(log_slope) * logits
@@ -50,7 +50,7 @@ def _temperature(logits: Floats, labels: Floats) -> Calibrator:
 
 
 def _platt(logits: Floats, labels: Floats) -> Calibrator:
-    """Slope and intercept by logistic regression on the logit (Platt 1999), without a penalty."""
+    """Slope and intercept by logistic regression on the logit (Platt 1999), without regularisation."""
     from sklearn.linear_model import LogisticRegression
 
     model = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(logits[:, None], labels)
@@ -60,8 +60,8 @@ def _platt(logits: Floats, labels: Floats) -> Calibrator:
 def _isotonic(logits: Floats, labels: Floats) -> Calibrator:
     """The non-decreasing function with the least squared error (Zadrozny and Elkan 2002).
 
-    Its ends are moved from 0 and 1 to what one window more of the other class would give: a single surprise would
-    otherwise cost an infinite loss.
+    Probabilities of 0 and 1 are moved inwards as if there were one more window of each class: otherwise a single
+    unexpected label would cause an infinite loss.
     """
     from sklearn.isotonic import IsotonicRegression
 

@@ -1,8 +1,8 @@
-"""How far probabilities can be believed: log loss, Brier score and its parts, calibration error with its band.
+"""Measures of calibration: log loss, Brier score with its decomposition, calibration error with its null distribution.
 
-The expected calibration error (ECE) of a finite sample is above zero even where every probability is right: with 422
-windows and 15 bins it is about 0.04. So it is shown beside the band that a perfectly calibrated model with the same
-probabilities would show, by drawing labels from them; and beside a form whose bias is taken off.
+The expected calibration error (ECE) of a finite sample is above zero even if every probability is correct: with 422
+windows and 15 bins it is about 0.04. It is therefore reported with its distribution under perfect calibration (labels
+drawn from the probabilities), and with a debiased form.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DRAWS = 1000
 
 
 def log_losses(chances: Floats, labels: Floats) -> Floats:
-    """[windows] in nats; probabilities are kept from 0 and 1 by the smallest step that a double can tell."""
+    """Log losses [windows] in nats; probabilities are clipped to [1e-15, 1 - 1e-15]."""
     kept = np.clip(chances, 1e-15, 1 - 1e-15)
     losses: Floats = -(labels * np.log(kept) + (1 - labels) * np.log1p(-kept))
     return losses
@@ -56,8 +56,8 @@ def measures(chances: Floats, labels: Floats, *, bins: int, overlap: int) -> dic
 
 
 def reliability(chances: Floats, labels: Floats, *, bins: int) -> list[dict[str, Any]]:
-    """One row for each bin of equal numbers of windows: mean probability, share of positives, and the 95 % band of that
-    share if the probabilities are right."""
+    """One row per bin of equal numbers of windows: mean probability, share of positives, and the 95 % band of that
+    share under perfect calibration."""
     member = _equal_mass(chances, bins)
     generator = np.random.default_rng(BOOTSTRAP_SEED)
     rows = []
@@ -83,7 +83,7 @@ def _ends(values: Floats, overlap: int) -> tuple[float | None, float | None]:
 
 
 def _equal_width(chances: Floats, bins: int) -> npt.NDArray[np.int64]:
-    """The bin [windows] of each probability; a probability of 1 is in the last one."""
+    """The bin [windows] of each probability; a probability of 1 is in the last bin."""
     return np.minimum((chances * bins).astype(np.int64), bins - 1)
 
 
@@ -95,7 +95,7 @@ def _equal_mass(chances: Floats, bins: int) -> npt.NDArray[np.int64]:
 
 
 def _ece(chances: Floats, labels: Floats, member: npt.NDArray[np.int64], bins: int) -> Floats:
-    """Of each row of labels [rows, windows]: the mean over windows of |share - probability| of their bin."""
+    """For each row of labels [rows, windows]: the mean over windows of |share - probability| in their bin."""
     indicator = np.zeros((len(chances), bins))
     indicator[np.arange(len(chances)), member] = 1.0
     error: Floats = np.abs(labels @ indicator - chances @ indicator).sum(axis=1) / len(chances)
@@ -103,16 +103,16 @@ def _ece(chances: Floats, labels: Floats, member: npt.NDArray[np.int64], bins: i
 
 
 def _null(chances: Floats, member: npt.NDArray[np.int64], bins: int) -> Floats:
-    """ECE of labels that are drawn from the probabilities themselves: [draws]."""
+    """ECE of labels drawn from the probabilities: [draws]."""
     generator = np.random.default_rng(BOOTSTRAP_SEED)
     drawn = (generator.random((DRAWS, len(chances))) < chances).astype(np.float64)
     return _ece(chances, drawn, member, bins)
 
 
 def _debiased(chances: Floats, labels: Floats, bins: int) -> float:
-    """The root of the mean squared error of bins of equal mass, less its expectation under no error.
+    """Root of the mean squared calibration error in bins of equal mass, minus its expectation under calibration.
 
-    After Kumar, Liang and Ma (2019, Verified uncertainty calibration); 0 where the expectation is larger.
+    After Kumar, Liang and Ma (2019, Verified uncertainty calibration); 0 if the expectation is larger.
     """
     member = _equal_mass(chances, bins)
     total = 0.0
@@ -127,7 +127,7 @@ def _debiased(chances: Floats, labels: Floats, bins: int) -> float:
 
 
 def _murphy(chances: Floats, labels: Floats, bins: int) -> dict[str, float]:
-    """Brier = reliability - resolution + uncertainty + what varies within bins.
+    """Brier score = reliability - resolution + uncertainty + variation within bins.
 
     After Murphy (1973), with the last term of Stephenson, Coelho and Jolliffe (2008).
     """
@@ -144,9 +144,9 @@ def _murphy(chances: Floats, labels: Floats, bins: int) -> dict[str, float]:
 
 
 def _cox(chances: Floats, labels: Floats) -> tuple[float | None, float | None]:
-    """Slope and intercept of the labels on the log odds (Cox 1958): 1 and 0 where the probabilities are right.
+    """Slope and intercept of the labels on the log odds (Cox 1958): 1 and 0 under perfect calibration.
 
-    None where they are one constant or one class is missing.
+    None if the probabilities are constant or a class is missing.
     """
     kept = np.clip(chances, 1e-12, 1 - 1e-12)
     odds = np.log(kept) - np.log1p(-kept)

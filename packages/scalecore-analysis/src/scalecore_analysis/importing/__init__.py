@@ -1,1 +1,1 @@
-"""Results from elsewhere, as trials that teach a strategy."""
+"""Import earlier results as trials that warm-start a strategy."""

@@ -1,7 +1,7 @@
-"""What becomes of an old record in a study: taken, taken with missing parameters, refused and why, or known already.
+"""Decide on an imported record: taken, taken with missing parameters, refused with a reason, or duplicate.
 
-Labels are never trusted: the model family says which shapes there are and counts their parameters (guards G04, G17,
-G20, G21).
+Labels are not trusted: the model family defines the legal shapes and counts their parameters (guards G04, G17, G20,
+G21).
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from scalecore_analysis.importing.record_shapes import RecordShapes, UnnamedShap
 
 VALUED = (TrialState.COMPLETED, TrialState.PRUNED)
 DRY = re.compile(r"(is_)?(dry_?run|simulated|mock(ed)?|placeholder)", re.IGNORECASE)
-"""Attributes by which a record says that nothing was trained for it, unless they deny it."""
+"""Attributes that mark a record without training, unless their value is in `NO`."""
 NO = (False, 0, "0", "false", "False", "no", "")
 
 
 @frozen(kw_only=True)
 class Decision:
-    """One record with what was decided, why, and what was noticed on the way."""
+    """The decision on one record, with its reason and notes."""
 
     record: OldRecord
     verdict: Literal["taken", "taken with missing parameters", "refused", "duplicate"]
@@ -44,9 +44,9 @@ class Decision:
     missing: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     key: str = ""
-    """Identifies the observation, so that importing it twice changes nothing."""
+    """Identifies the observation, so that a second import changes nothing."""
     comparable: bool = False
-    """Whether data, model, objective and training are proven to be those of the study, by the trial's own hash."""
+    """Whether the trial's hash proves that data, model, objective and training are the study's."""
 
 
 class _Refused(Exception):
@@ -56,8 +56,8 @@ class _Refused(Exception):
 def judge(
     records: Sequence[OldRecord], *, plan: Plan, shapes: RecordShapes, state: StudyState, other_data: bool = False
 ) -> list[Decision]:
-    """A verdict for each record, in their order. `other_data` takes what was measured on other data, too (G07)."""
-    known = dict.fromkeys(state.imported, "it is imported already")
+    """A verdict for each record, in order. `other_data` also accepts results on other data (G07)."""
+    known = dict.fromkeys(state.imported, "already imported")
     verdicts = []
     for record in records:
         try:
@@ -66,12 +66,12 @@ def judge(
             verdicts.append(Decision(record=record, verdict="refused", reason=str(refusal)))
             continue
         own = state.hashes.get(record.hash or "")
-        reason = known.get(verdict.key) or (f"it is trial {own} of this study" if own is not None else None)
+        reason = known.get(verdict.key) or (f"trial {own} of this study" if own is not None else None)
         if reason is not None:
             verdict = _duplicate(verdict, reason)
-        known.setdefault(verdict.key, f"it is the same as {record.source}")
+        known.setdefault(verdict.key, f"same as {record.source}")
         verdicts.append(verdict)
-    # A table of the logger `csv` has the hashes and values of trials, but not all of their parameters.
+    # A table of the logger `csv` contains the hashes and values of trials, but not all parameters.
     whole: dict[tuple[str | None, float | None], str] = {
         (one.record.hash, one.record.value): one.record.source
         for one in verdicts
@@ -79,7 +79,7 @@ def judge(
     }
     for index, one in enumerate(verdicts):
         if one.missing and (source := whole.get((one.record.hash, one.record.value))) is not None:
-            verdicts[index] = _duplicate(one, f"it is the same as {source}")
+            verdicts[index] = _duplicate(one, f"same as {source}")
     return verdicts
 
 
@@ -91,42 +91,42 @@ def _judge(record: OldRecord, *, plan: Plan, shapes: RecordShapes, state: StudyS
     if record.problem is not None:
         raise _Refused(record.problem)
     if record.state is None:
-        named = "it has no state" if record.state_text == "none" else f"its state is {record.state_text!r}"
-        raise _Refused(f"{named}: no result")
+        state_text = "no state" if record.state_text == "none" else f"state {record.state_text!r}"
+        raise _Refused(f"no result: {state_text}")
     if record.state not in VALUED:
-        raise _Refused(f"it ended as {record.state}: no result")
+        raise _Refused(f"no result: ended as {record.state}")
     if record.value is None:
-        raise _Refused(f"it ended as {record.state} without a finite value")
+        raise _Refused(f"no result: ended as {record.state} without a finite value")
     if record.conflicts:
-        raise _Refused(f"it contradicts itself: {'; '.join(record.conflicts)}")
+        raise _Refused(f"contradictory values: {'; '.join(record.conflicts)}")
     if mark := next((name for name, said in record.attributes.items() if DRY.fullmatch(name) and said not in NO), None):
-        raise _Refused(f"it is marked as {mark}={record.attributes[mark]}: no result [G12]")
+        raise _Refused(f"no result: marked as {mark}={record.attributes[mark]}")
     architecture, notes = _architecture(record, plan, shapes)
     if record.stated_parameters not in (None, architecture.num_parameters):
         notes.append(
-            f"it says {record.stated_parameters:,} parameters; counted for this study they are "
-            f"{architecture.num_parameters:,}"
+            f"states {record.stated_parameters:,} parameters; the architecture has {architecture.num_parameters:,} in "
+            "this study"
         )
     hyperparameters, missing = _hyperparameters(record, plan)
     if unread := _unread(record, plan, shapes):
-        notes.append(f"nothing in this study reads {', '.join(unread)}")
+        notes.append(f"not used by this study: {', '.join(unread)}")
     if record.fingerprint is None:
-        notes.append("the file does not say which data it was measured on")
+        notes.append("the file does not identify its data")
     elif record.fingerprint != plan.data.fingerprint:
         text = (
-            f"it was measured on other data (fingerprint {record.fingerprint[:12]}, here {plan.data.fingerprint[:12]})"
+            f"measured on other data (fingerprint {record.fingerprint[:12]}, the study's {plan.data.fingerprint[:12]})"
         )
         if not other_data:
-            raise _Refused(f"{text}: its value cannot be compared [G07]; --allow-other-data takes it all the same")
+            raise _Refused(f"{text}, so the value is not comparable; --allow-other-data imports it anyway")
         notes.append(text)
     objective, ignored = plan.experiment["objective"], plan.unbound
     said = None if record.objective is None else ignored.strip(record.objective, ("objective",))
     if said is not None and said != ignored.strip(objective, ("objective",)):
-        raise _Refused(f"its objective is {dict(record.objective or {})}, here it is {dict(objective)}")
+        raise _Refused(f"the objective is {dict(record.objective or {})}, but the study's is {dict(objective)}")
     metric = record.attributes.get("metric", objective["metric"])
     if metric != objective["metric"]:
-        text = f"its value is called {metric}, here it is {objective['metric']}"
-        if record.hash is not None:  # written by scalecore, whose names are the same here
+        text = f"the metric is {metric}, but the study's is {objective['metric']}"
+        if record.hash is not None:  # written by scalecore, so the names are comparable
             raise _Refused(text)
         notes.append(text)
     content = {
@@ -139,7 +139,7 @@ def _judge(record: OldRecord, *, plan: Plan, shapes: RecordShapes, state: StudyS
     return Decision(
         record=record,
         verdict="taken with missing parameters" if missing else "taken",
-        reason=f"it has no {', '.join(missing)}" if missing else None,
+        reason=f"missing {', '.join(missing)}" if missing else None,
         architecture=architecture,
         hyperparameters=hyperparameters,
         missing=missing,
@@ -150,7 +150,7 @@ def _judge(record: OldRecord, *, plan: Plan, shapes: RecordShapes, state: StudyS
 
 
 def _architecture(record: OldRecord, plan: Plan, shapes: RecordShapes) -> tuple[Architecture, list[str]]:
-    """The feasible architecture that the record's values name, by content; a position is none. And what to note."""
+    """The feasible architecture with the record's values, and notes; an index identifies no architecture."""
     try:
         named = shapes.named(record)
     except UnnamedShapeError as error:
@@ -160,17 +160,17 @@ def _architecture(record: OldRecord, plan: Plan, shapes: RecordShapes) -> tuple[
     if architecture is None:
         count = shapes.num_parameters(named.values)
         if own.low is not None and own.high is not None and not own.low <= count <= own.high:
-            raise _Refused(f"{text} has {count:,} parameters, outside of the budget ({own.low:,} to {own.high:,})")
-        raise _Refused(f"{text} is excluded from this study")
+            raise _Refused(f"{text} has {count:,} parameters, outside the budget ({own.low:,} to {own.high:,})")
+        raise _Refused(f"the study excludes {text}")
     notes = [
-        f"it has no {name}; the model's grid has only {name}={named.values[name]} for the rest"
+        f"{name} is missing; the model's grid has only {name}={named.values[name]} for the other dimensions"
         for name in named.completed
     ]
     return architecture, notes
 
 
 def _hyperparameters(record: OldRecord, plan: Plan) -> tuple[dict[str, Value], tuple[str, ...]]:
-    """Values of what the study varies, and the names of those that the record lacks."""
+    """Values of the hyper-parameters that the study varies, and the names of missing ones."""
     space = plan.resolved.experiment.search.space
     values: dict[str, Value] = {}
     for name, distribution in space.items():
@@ -178,25 +178,25 @@ def _hyperparameters(record: OldRecord, plan: Plan) -> tuple[dict[str, Value], t
             continue
         value = _of_type(record.values[name], distribution)
         if not distribution.contains(value):
-            raise _Refused(f"{name}={record.values[name]!r} is outside of the study's space")
+            raise _Refused(f"{name}={record.values[name]!r} is outside the study's space")
         values[name] = value
     model = plan.experiment["model"]
     options = {name: model[name] for name in model if name != "use" and name not in grid_options(plan.resolved)}
     for name, fixed in {**options, **plan.fixed}.items():
         value = record.values.get(name)
         if value is not None and not same(value, fixed):
-            raise _Refused(f"{name}={value!r}, in this study it is fixed at {fixed!r}")
+            raise _Refused(f"{name}={value!r}, but the study fixes it at {fixed!r}")
     return values, tuple(name for name in space if name not in values)
 
 
 def _unread(record: OldRecord, plan: Plan, shapes: RecordShapes) -> list[str]:
-    """Names that mean nothing to the study; marks of forced trials are none."""
+    """Names that the study does not use, without marks of forced trials."""
     known = {*shapes.dimensions, *shapes.derived, *plan.hyperparameters, *plan.experiment["model"], *POSITIONS}
     return sorted(name for name in record.values if name not in known and name not in record.forced)
 
 
 def _of_type(value: Any, distribution: Distribution) -> Any:
-    """75.0 and "75" are 75 where whole numbers are varied: JSON and CSV do not keep them apart."""
+    """Convert 75.0 and "75" to 75 for integer ranges, because JSON and CSV do not distinguish them."""
     if isinstance(distribution, Choice):
         return next((known for known in distribution.values if same(known, value)), value)
     number = as_number(value)
@@ -208,7 +208,7 @@ def _of_type(value: Any, distribution: Distribution) -> Any:
 
 
 def _is_ours(record: OldRecord, architecture: Architecture, plan: Plan, state: StudyState) -> bool:
-    """Whether the record's hash is that of the same content in this study: then nothing differs but the seed."""
+    """Whether the record's hash matches the same content in this study, so that at most the seed differs."""
     if record.hash is None or record.seed is None or record.fingerprint != plan.data.fingerprint:
         return False
     content = trial_content(

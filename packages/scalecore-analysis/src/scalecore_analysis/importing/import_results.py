@@ -1,4 +1,4 @@
-"""`scalecore import`: old results into a study, whether it has begun or not. Journalled, so that nothing is lost."""
+"""`scalecore import`: import earlier results into a new or existing study, and record them in its journal."""
 
 from __future__ import annotations
 
@@ -41,20 +41,20 @@ from scalecore_analysis.importing.summary_text import summary_lines
 
 
 class ImportResult(NamedTuple):
-    """What became of the records that an import was given."""
+    """The result of an import."""
 
     folder: Path
     verdicts: Sequence[Decision]
     summary: ImportSummary | None = None
-    """Of a dry run only."""
+    """Only of a dry run."""
 
 
 def import_results(
     paths: Sequence[Path], into: Path, *, registry: Registry, dry_run: bool = False, other_data: bool = False
 ) -> ImportResult:
-    """Judge all records of `paths`, and store those that are taken in the study `into`.
+    """Decide on all records of `paths`, and store the accepted ones in the study `into`.
 
-    `into` is a study's folder or an experiment file; a study that has not begun is made. With `dry_run` nothing is
+    `into` is a study's folder or an experiment file; a new study is created if needed. With `dry_run` nothing is
     written, and the study may be running. Raises the errors of `scalecore.api.errors`.
     """
     records = read_old_results(paths)
@@ -86,7 +86,7 @@ def _target(into: Path, registry: Registry) -> tuple[Plan, Runtime, StudyFolder]
     if into.is_dir():
         folder = StudyFolder(into.absolute())
         if not folder.journal.exists():
-            raise ExperimentError(f"{into}: no study here; give its experiment file to begin one with these results")
+            raise ExperimentError(f"{into}: not a study; name an experiment file to create a study from these results")
         loaded, resolved = load_stored(folder, registry=registry)
     else:
         loaded, resolved = load_resolved(into, registry=registry, begun=has_begun)
@@ -138,7 +138,7 @@ def _store(taken: Sequence[Decision], plan: Plan, folder: StudyFolder, state: St
 
 
 def imported_plain(imported: ImportResult) -> dict[str, Any]:
-    """Plain JSON types; `summary` of a dry run only."""
+    """The result in plain JSON types; `summary` only for a dry run."""
     verdicts, dry_run = imported.verdicts, imported.summary is not None
     result: dict[str, Any] = plain(
         {
@@ -170,13 +170,13 @@ def imported_plain(imported: ImportResult) -> dict[str, Any]:
 
 
 def counts(verdicts: Sequence[Decision]) -> Mapping[str, int]:
-    """Records by verdict, each named."""
+    """Number of records by verdict."""
     names = ("taken", "taken with missing parameters", "duplicate", "refused")
     return {name: sum(one.verdict == name for one in verdicts) for name in names}
 
 
 def imported_lines(imported: ImportResult) -> list[str]:
-    """The summary of a dry run, a line for each record, and the counts."""
+    """The summary of a dry run, one line per record, and the counts."""
     lines = [] if imported.summary is None else [*summary_lines(imported.summary), ""]
     for one in imported.verdicts:
         line = f"{one.record.source}: {one.verdict}"
@@ -186,6 +186,6 @@ def imported_lines(imported: ImportResult) -> list[str]:
             line += f"; {formatting.shape(one.architecture)}, value {one.record.value:g}"
         lines.append("; ".join((line, *one.notes)))
     shown = ", ".join(f"{count} {name}" for name, count in counts(imported.verdicts).items())
-    end = f"; into {imported.folder}" if imported.summary is None else "; a dry run: nothing was written"
+    end = f"; into {imported.folder}" if imported.summary is None else "; dry run: nothing was written"
     count = len(imported.verdicts)
     return [*lines, f"{count} record{'s' * (count != 1)}: {shown}{end}"]

@@ -1,7 +1,7 @@
-"""What the names of a result file and of its folders say of its study, against what its records say themselves.
+"""Compare the names of a result file and its folders with the content of its records.
 
-Said may be a budget (`20M`, also `20m`), a tier of features (`a25`), an experiment, a horizon (`h5`). Only what names a
-thing of one kind contradicts: a path without a budget does not contradict one.
+Both may name a budget (`20M` or `20m`), a tier of features (`a25`), an experiment or a horizon (`h5`). Only names of
+the same kind can contradict: a path without a budget does not contradict one.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any
 from scalecore_analysis.importing.readers import OldRecord, as_number
 
 FOLDERS = 2
-"""So many folders above a file are read; what lies further up was named for other things."""
+"""Number of folders above a file whose names are read; higher folders have unrelated names."""
 _LABEL = re.compile(r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?)([kKmMbB])(?![A-Za-z0-9])")
 _HORIZON = re.compile(r"(?<![a-z0-9])h(?:orizon)?[-_]?(\d+)(?![a-z0-9])")
 _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9}
 _KIND = re.compile(r"([a-z]*)\d")
 _NAMED = re.compile(r"(.+?)[-_](?:all[-_]trials|study[-_]summary|summary|best|trials|results)$", re.IGNORECASE)
-"""Files that begin with the name of their experiment, perhaps with its budget behind."""
+"""File names that start with the name of their experiment, optionally followed by its budget."""
 GENERIC = re.compile(
     r"all|archive|best|csv|data|experiments?|files|journal|json|logs?|old|optuna|outputs?|reports?|results?|runs?|search"
     r"|study|studies|summary|trials?"
@@ -30,9 +30,9 @@ GENERIC = re.compile(
 
 
 def places(path: Path, *, project: Path) -> list[str]:
-    """The names that speak of a file: its own, then those of its folders. `trials/` belongs to its files.
+    """The relevant names of a file: its own, then those of its folders, without `trials/`.
 
-    Folders that hold the `project` too, into which is imported, say nothing of the file.
+    Excludes folders that also contain the `project` into which the file is imported.
     """
     above = path.parent.resolve()
     folders = list(above.relative_to(os.path.commonpath([above, project.resolve()])).parts)
@@ -43,7 +43,7 @@ def places(path: Path, *, project: Path) -> list[str]:
 
 
 def label_of(name: str) -> tuple[str, int] | None:
-    """The budget in a name with its number of parameters: of several the only one in capitals, else None."""
+    """The budget in a name and its number of parameters; of several budgets the only one in capitals, else None."""
     found = [match for match in _LABEL.finditer(name) if float(match[1]) > 0]
     if len(found) > 1:
         found = [match for match in found if match[2].isupper()]
@@ -51,7 +51,7 @@ def label_of(name: str) -> tuple[str, int] | None:
 
 
 def budget_of(said: Any) -> int | None:
-    """The number of parameters of a budget as a record has it: `20M`, `"20 m"`, 20000000."""
+    """The number of parameters of a budget in any form of a record: `20M`, `"20 m"`, 20000000."""
     number = as_number(said)
     if number is not None:
         return round(number) if 0 < number < 1e18 else None
@@ -60,9 +60,9 @@ def budget_of(said: Any) -> int | None:
 
 
 def contradictions(record: OldRecord, *, experiments: Iterable[str], project: Path) -> list[str] | None:
-    """In which points a record says something else than its path; None where one of both says nothing.
+    """The contradictions between a record and its path; None if either of them makes no claim.
 
-    `experiments` are the names that any record has: a path that has one of them names that experiment.
+    `experiments` are the experiment names of all records: a path that contains one of them names that experiment.
     """
     names = places(record.path, project=project)
     found: list[list[str] | None] = [_budget(record, names)]
@@ -76,8 +76,8 @@ def contradictions(record: OldRecord, *, experiments: Iterable[str], project: Pa
         for claim, known in (("tier", ()), ("experiment", experiments))
         if claim in record.claims
     ]
-    told = [one for one in found if one is not None]
-    return None if not told else [text for one in told for text in one]
+    known = [one for one in found if one is not None]
+    return None if not known else [text for one in known for text in one]
 
 
 def _budget(record: OldRecord, names: Sequence[str]) -> list[str] | None:
@@ -85,16 +85,16 @@ def _budget(record: OldRecord, names: Sequence[str]) -> list[str] | None:
     said = budget_of(record.claims["budget"]) if "budget" in record.claims else None
     if said is None:
         others = [text for text, count in labels if count != labels[0][1]]
-        return [f"its file names {labels[0][0]}, its folder {others[0]}"] if others else None
+        return [f"the file name has {labels[0][0]}, the folder name {others[0]}"] if others else None
     others = [text for text, count in labels if count != said]
     return _against("budget", str(record.claims["budget"]), [text for text, _ in labels], others)
 
 
 def _named(claim: str, said: str, names: Sequence[str], experiments: Iterable[str]) -> list[str] | None:
-    """A name against the words of the path."""
+    """Compare a name with the words of the path."""
     words = _words(said)
     found = {word for name in names for word in _words(name)}
-    # A file may lie in a folder of another budget: that contradicts the budget, not the experiment.
+    # A file in a folder of another budget contradicts the budget, not the experiment.
     elsewhere = {word for word in words & found if _LABEL.fullmatch(word)}
     for name in names:
         beside = _words(name)
@@ -120,7 +120,7 @@ def _named(claim: str, said: str, names: Sequence[str], experiments: Iterable[st
 def _against(claim: str, said: str, found: Sequence[str], others: Sequence[str]) -> list[str] | None:
     if not found:
         return None
-    return [f"{claim} {said!r}, its path has {others[0]!r}"] if others else []
+    return [f"{claim} {said!r}, but the path has {others[0]!r}"] if others else []
 
 
 def _words(name: str) -> set[str]:
@@ -128,14 +128,14 @@ def _words(name: str) -> set[str]:
 
 
 def _differ(word: str, other: str) -> bool:
-    """`a50` from `a25`, `h5` from `h1`: words of one kind with other numbers. `phase6a` is one of `phase6`."""
+    """Words of the same kind with different numbers, as `a50` and `a25`. `phase6a` belongs to `phase6`."""
     longer, shorter = sorted((word, other), key=len, reverse=True)
     part = longer.startswith(shorter) and longer.removeprefix(shorter).isalpha()
     return _kind(word) is not None and _kind(word) == _kind(other) and not part
 
 
 def _kind(word: str) -> str | None:
-    """`a#` of a25 and a50, `#m` of 20m; None for a word without a number, and for a number alone."""
+    """`a#` for a25 and a50, `#m` for 20m; None for a word without a number, and for a bare number."""
     if label := _LABEL.fullmatch(word):
         return f"#{label[2]}"
     match = _KIND.match(word)

@@ -1,7 +1,7 @@
-"""Old result files as they come: trial files and journals of scalecore, lists and tables of trials that others wrote.
+"""Read result files: trial files and journals of scalecore, and lists and tables of trials from other tools.
 
-Nothing is judged here. A record holds what its file says, under the names that the file uses; `study.verdicts` compares
-it with a study.
+A record contains the content of its file under the file's names, without any validation; `decisions` compares it with
+a study.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from scalecore.api.trials import TrialState
 from scalecore_analysis.importing.tables import CLAIMS, read_table
 
 STATES = {"complete": TrialState.COMPLETED, "fail": TrialState.FAILED} | {str(state): state for state in TrialState}
-"""Names of states that have been used, in lower case and without the enum's name in front."""
+"""Known names of states, in lower case and without the name of an enum."""
 FORCED = "forced_"
 POSITIONS = ("arch_idx", "arch_index", "architecture_idx", "architecture_index")
 COUNTS = ("param_count", "num_parameters")
@@ -34,49 +34,50 @@ _NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?\s*", re.IGNORECAS
 
 @frozen(kw_only=True)
 class OldRecord:
-    """One trial as its file tells it. `values` are all parameters by name, wherever the file has them."""
+    """One trial with the content of its file. `values` are all parameters by name, from any place in the file."""
 
     source: str
     path: Path
-    """The file as it was named."""
+    """The file, as given by the user."""
     number: int | None = None
     state: TrialState | None = None
-    """None for a state of another name, or none at all; `state_text` is what the file says."""
+    """None for an unknown or missing state; `state_text` is the text in the file."""
     state_text: str = "none"
     value: float | None = None
     values: Mapping[str, Any] = field(factory=dict)
     attributes: Mapping[str, Any] = field(factory=dict)
-    """Further plain attributes; some writers kept the architecture there."""
+    """Further scalar attributes; some tools store the architecture there."""
     stated_parameters: int | None = None
     position: Any = None
-    """An index into a list of architectures that the file does not hold."""
+    """An index into a list of architectures that the file does not contain."""
     hash: str | None = None
     seed: int | None = None
     fingerprint: str | None = None
     objective: Mapping[str, Any] | None = None
     flags: Sequence[Flag] = ()
-    """What the study that made it found suspicious, where the file says so."""
+    """Flags of the original study, if the file contains them."""
     problem: str | None = None
-    """Why this is no readable record at all."""
+    """Why the record is unreadable."""
     conflicts: tuple[str, ...] = ()
-    """Names that the file gives two different values."""
+    """Names with two different values in the file."""
     architecture: frozenset[str] = frozenset()
-    """Names of `values` that the file itself calls the architecture."""
+    """Names of `values` that the file lists as the architecture."""
     forced: frozenset[str] = frozenset()
-    """Names of `values` that only `forced_` attributes have: parameters of a forced trial, or marks of one."""
+    """Names of `values` that only `forced_` attributes have: parameters or marks of a forced trial."""
     is_forced: bool = False
     """Whether it was a forced trial."""
     empty: bool = False
-    """Whether its `params` are there and empty."""
+    """Whether its `params` exist and are empty."""
     claims: Mapping[str, Any] = field(factory=dict)
-    """What it says of its study, by the keys of `CLAIMS`."""
+    """Properties of its study, by the keys of `CLAIMS`."""
 
 
 def read_old_results(paths: Sequence[Path]) -> list[OldRecord]:
-    """All records of all files, in their order, of each file once. What cannot be read is a record with a `problem`.
+    """All records of all files in order; a file given twice is read once. Unreadable content becomes a record with a
+    `problem`.
 
-    A folder stands for its journal, else for `trials/trial_*.json` in it, else for its JSON and CSV files and its
-    folders. Raises `ExperimentError` where a path leads nowhere.
+    For a folder this reads its journal, else its `trials/trial_*.json`, else its JSON and CSV files and its subfolders.
+    Raises `ExperimentError` if a path does not exist.
     """
     records: list[OldRecord] = []
     read: set[Path] = set()
@@ -86,9 +87,7 @@ def read_old_results(paths: Sequence[Path]) -> list[OldRecord]:
             raise ExperimentError(f"{path}: there is no such file or folder")
         files = [path] if path.is_file() else list(_files(path))
         if not files:
-            raise ExperimentError(
-                f"{path}: no result files here (neither a journal, nor trials/trial_*.json, nor *.json, nor *.csv)"
-            )
+            raise ExperimentError(f"{path}: no result files found (a journal, trials/trial_*.json, *.json or *.csv)")
         for file in files:
             if file.resolve() not in read:
                 read.add(file.resolve())
@@ -97,15 +96,15 @@ def read_old_results(paths: Sequence[Path]) -> list[OldRecord]:
 
 
 def as_number(value: Any) -> int | float | None:
-    """A number, also one written as text such as `"128"` or `"1e-4"`; None for anything else, truth values too."""
+    """A number, also from text such as `"128"` or `"1e-4"`; None for anything else, including booleans."""
     if isinstance(value, str) and _NUMBER.fullmatch(value):
-        # int() of very long text raises; nothing here needs that many digits.
+        # int() raises for very long text; no value needs that many digits.
         return int(value) if len(value) < 400 and value.strip().lstrip("+-").isdecimal() else float(value)
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def same(first: Any, second: Any) -> bool:
-    """Whether two values are one: 256, 256.0 and "256" are; True and 1 are not."""
+    """Whether two values are equal: 256, 256.0 and "256" are; True and 1 are not."""
     a, b = as_number(first), as_number(second)
     if a is None or b is None:
         return type(first) is type(second) and bool(first == second)
@@ -121,7 +120,7 @@ def _files(folder: Path) -> Iterator[Path]:
         return
     inside = sorted(folder.iterdir())
     yield from (one for one in inside if one.suffix.lower() in (".json", ".csv") and one.is_file())
-    # A link may lead back to a folder above.
+    # A link may point to a parent folder.
     for one in inside:
         if one.is_dir() and not one.is_symlink() and not one.name.startswith("."):
             yield from _files(one)
@@ -129,10 +128,10 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _json(path: Path) -> Iterator[OldRecord]:
     try:
-        # Old files hold NaN and Infinity, which are no JSON; here they become floats, and then missing.
+        # Old files contain NaN and Infinity, which are not valid JSON; they become floats, and then missing values.
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except RecursionError:
-        yield _unreadable(path, "the file cannot be read as JSON: it is nested too deep")
+        yield _unreadable(path, "the file cannot be read as JSON: it is nested too deeply")
         return
     except (OSError, ValueError) as error:
         text = "is empty" if path.stat().st_size == 0 else f"cannot be read as JSON: {error}"
@@ -140,7 +139,7 @@ def _json(path: Path) -> Iterator[OldRecord]:
         return
     items = _items(content)
     if not items:
-        yield _unreadable(path, "the file holds no trials")
+        yield _unreadable(path, "the file contains no trials")
         return
     around = content if isinstance(content, dict) and not _is_trial(content) else {}
     for index, item in enumerate(items):
@@ -148,11 +147,11 @@ def _json(path: Path) -> Iterator[OldRecord]:
         if _is_trial(item):
             yield _record(path, place, item, around=around)
         else:
-            yield _unreadable(path, "not a trial: it has neither `state` nor `params`", place=place)
+            yield _unreadable(path, "not a trial: neither `state` nor `params` is present", place=place)
 
 
 def _items(content: Any) -> list[Any]:
-    """A list of trials, alone or under a key; trials by their numbers; or one trial."""
+    """A list of trials, bare or under a key; trials by number; or one trial."""
     if not isinstance(content, dict) or _is_trial(content):
         return content if isinstance(content, list) else [content] if isinstance(content, dict) else []
     lists = [one for one in content.values() if isinstance(one, list) and any(map(_is_trial, one))]
@@ -183,14 +182,14 @@ def _record(path: Path, place: int | None, item: Mapping[str, Any], *, around: M
     architecture = {**_mapping(attributes.get("architecture")), **_mapping(item.get("architecture"))}
     stated = next((architecture.pop(key) for key in COUNTS if key in architecture), None)
     forced = {name.removeprefix(FORCED): one for name, one in attributes.items() if name.startswith(FORCED)}
-    # `forced_d_model: true` beside a value of `d_model` only says what was forced.
+    # `forced_d_model: true` with a value of `d_model` only marks what was forced.
     forced = {
         name: one for name, one in forced.items() if not (isinstance(one, bool) and name in {**params, **architecture})
     }
     flat = {name: one for name, one in attributes.items() if isinstance(one, int | float | str | bool)}
     values: dict[str, Any] = {}
     conflicts = []
-    # What a sampler suggested stands in params; of forced trials the attributes hold it.
+    # Suggestions of a sampler are in `params`; forced values are in the attributes.
     for given in (params, forced, architecture):
         for name, one in given.items():
             if name in values and not same(values[name], one):
@@ -200,9 +199,9 @@ def _record(path: Path, place: int | None, item: Mapping[str, Any], *, around: M
     text = str(item.get("state", "")).rpartition(".")[2]
     data = _mapping(attributes.get("data")) or _mapping(around.get("data"))
     origin = _mapping(item.get("origin")).get("kind") or item.get("origin") or attributes.get("origin")
-    told = any(name.startswith(FORCED) and one not in (None, False, "") for name, one in attributes.items())
+    marked = any(name.startswith(FORCED) and one not in (None, False, "") for name, one in attributes.items())
     # Optuna's mark of an enqueued trial, in JSON and in its table.
-    told |= "fixed_params" in _mapping(item.get("system_attrs")) or "system_attrs_fixed_params" in attributes
+    marked |= "fixed_params" in _mapping(item.get("system_attrs")) or "system_attrs_fixed_params" in attributes
     several = item.get("values")
     value = several[0] if isinstance(several, list) and len(several) == 1 else item.get("value")
     return OldRecord(
@@ -225,14 +224,14 @@ def _record(path: Path, place: int | None, item: Mapping[str, Any], *, around: M
         conflicts=tuple(conflicts),
         architecture=frozenset(architecture),
         forced=frozenset(name for name in forced if name not in params and name not in architecture),
-        is_forced=told or attributes.get("forced") in (True, 1, "1", "true") or str(origin).startswith("forced"),
+        is_forced=marked or attributes.get("forced") in (True, 1, "1", "true") or str(origin).startswith("forced"),
         empty=item.get("params") == {},
         claims=_claims(item, attributes, around),
     )
 
 
 def _claims(*places: Mapping[str, Any]) -> dict[str, Any]:
-    """What is said nearest to the record counts."""
+    """Claims from the given places; the first place with a claim wins."""
     found: dict[str, Any] = {}
     for place in places:
         for inner in (place, *(_mapping(place.get(name)) for name in ("config", "metadata", "experiment"))):
@@ -244,16 +243,16 @@ def _claims(*places: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _journal(path: Path) -> Iterator[OldRecord]:
-    """The finished trials of a study of scalecore."""
+    """The finished trials of a scalecore study."""
     with path.open("rb") as stream:
         foreign = path.name != "journal.jsonl" and b'"event"' not in stream.readline()
     if foreign:
-        yield _unreadable(path, "not a journal of scalecore; give trials as a list in JSON or a table in CSV")
+        yield _unreadable(path, "not a scalecore journal; provide trials as a JSON list or a CSV table")
         return
     state = read_state(path)
     if not state.records:
-        yield _unreadable(path, "the journal holds no finished trials")
-    # Beside the grid's lists, options of the model say what an architecture is, such as the length of a patch.
+        yield _unreadable(path, "the journal contains no finished trials")
+    # Scalar options of the model, such as the patch length, also define an architecture.
     options = {name: one for name, one in _mapping(state.experiment.get("model")).items() if not isinstance(one, list)}
     options.pop("use", None)
     for record in state.records:
@@ -288,7 +287,7 @@ def _unreadable(path: Path, problem: str, *, place: int | None = None) -> OldRec
 
 
 def _flags(value: Any) -> tuple[Flag, ...]:
-    """Those of a trial file of scalecore; other files may use the name for something else."""
+    """Flags of a scalecore trial file; other files may use the name for something else."""
     flags = value if isinstance(value, list) else []
     texts = (one for one in flags if isinstance(one, dict) and all(isinstance(text, str) for text in one.values()))
     return tuple(Flag(**{name: one[name] for name in ("guard", "kind", "text") if name in one}) for one in texts)
@@ -299,7 +298,7 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 
 def _number(value: Any) -> float | None:
-    """A finite number, or None: NaN and infinities are missing."""
+    """A finite number, or None: NaN and infinity count as missing."""
     found = as_number(value)
     if found is None:
         return None

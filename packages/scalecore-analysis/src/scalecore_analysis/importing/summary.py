@@ -1,6 +1,6 @@
-"""One look at all records that an import is given, before each gets its verdict: counts, and where they cannot tell.
+"""Summarise all records of an import before the verdicts: counts, and the number of unknown cases.
 
-Nothing that a file says is believed where it can be counted: parameters by the model of the study, repeats by content.
+Parameters are counted by the model of the study and repeats are found by content, not read from the file.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from scalecore_analysis.importing.readers import OldRecord, as_number
 from scalecore_analysis.importing.record_shapes import RecordShapes, UnnamedShapeError
 
 LEVELS = 3
-"""Of two values each is at an edge."""
+"""Minimum number of values of a dimension: of two values, each is an edge."""
 VALUED = (TrialState.COMPLETED, TrialState.PRUNED)
 
 
 @frozen(kw_only=True)
 class LabelCount:
-    """Trials that a label speaks of, by their counted parameters."""
+    """Trials with a label, by their counted parameters."""
 
     label: str
     low: int
@@ -32,14 +32,14 @@ class LabelCount:
     trials: int
     within: int
     uncounted: int
-    """They name no whole architecture."""
+    """Trials without a complete architecture."""
     smallest: int | None
     largest: int | None
 
 
 @frozen(kw_only=True)
 class ImportSummary:
-    """What `scalecore import --dry-run` begins with."""
+    """The summary at the start of `scalecore import --dry-run`."""
 
     files: int
     unreadable: int
@@ -52,11 +52,11 @@ class ImportSummary:
     unlabelled: int
     context: int
     features: int
-    """The study's data, for which parameters were counted."""
+    """The study's data shape, for which parameters are counted."""
     contradicting: int
-    """Records whose content names another budget, tier, experiment or horizon than their path."""
+    """Records whose content and path name different budgets, tiers, experiments or horizons."""
     contradictions: Mapping[str, int]
-    """Records by file and contradiction."""
+    """Number of records by file and contradiction."""
     path_unknown: int
     forced: int
     forced_with_empty_params: int
@@ -64,7 +64,7 @@ class ImportSummary:
     edges: tuple[str, ...]
     studies: int
     edges_unknown: int
-    """Studies with too few trials, or too few values of each dimension, to have an optimum within."""
+    """Studies with too few trials or values to determine whether the optimum is at an edge."""
 
 
 def summarise(
@@ -76,8 +76,10 @@ def summarise(
     maximize: bool,
     project: Path,
 ) -> ImportSummary:
-    """Count. `parameters` are the study's hyper-parameters by name; `tolerance` is how far, as a share of its label, a
-    model may be from it. `project` is the folder of the study or of its file: names above it say nothing of a record.
+    """Compute the summary.
+
+    `parameters` are the names of the study's hyper-parameters. `tolerance` is the permitted deviation of a model from
+    its label, as a share. `project` is the folder of the study or of its file; names of its parents are ignored.
     """
     trials = [record for record in records if record.problem is None]
     contents = _contents(trials, parameters, shapes)
@@ -85,13 +87,13 @@ def summarise(
     for record in trials:
         groups.setdefault(_group(record), []).append(record)
     experiments = sorted({str(record.claims["experiment"]) for record in trials if "experiment" in record.claims})
-    told = [contradictions(record, experiments=experiments, project=project) for record in trials]
-    # What has a result and no parameters was suggested by no sampler.
+    contradicted = [contradictions(record, experiments=experiments, project=project) for record in trials]
+    # No sampler suggested a trial that has a result and no parameters.
     forced = [record for record in trials if record.is_forced or (record.empty and record.value is not None)]
     labels = [_label(record, project) for record in trials]
     edges = [_edge(group, shapes, maximize=maximize) for group in groups.values()]
     repeats = _repeats(trials, contents)
-    # `20m` and `20M` are one budget, under the first of its names.
+    # `20m` and `20M` are one budget, listed under its first name.
     by_budget: dict[int, list[OldRecord]] = {}
     for record, label in zip(trials, labels, strict=True):
         if label is not None:
@@ -112,11 +114,13 @@ def summarise(
         unlabelled=labels.count(None),
         context=shapes.data.context,
         features=shapes.data.features,
-        contradicting=sum(bool(one) for one in told),
+        contradicting=sum(bool(one) for one in contradicted),
         contradictions=dict(
-            Counter(f"{record.path}: {text}" for record, one in zip(trials, told, strict=True) for text in one or ())
+            Counter(
+                f"{record.path}: {text}" for record, one in zip(trials, contradicted, strict=True) for text in one or ()
+            )
         ),
-        path_unknown=told.count(None),
+        path_unknown=contradicted.count(None),
         forced=len(forced),
         forced_with_empty_params=sum(record.empty for record in forced),
         forced_without_architecture=sum(_shape(record, shapes) is None for record in forced),
@@ -127,7 +131,7 @@ def summarise(
 
 
 def _group(record: OldRecord) -> Any:
-    """Records of one study: those of a file or of a folder of trial files. A table in CSV may hold several studies."""
+    """Key of a record's study: its file or its folder of trial files. A CSV table may contain several studies."""
     if record.path.suffix.lower() == ".csv":
         return record.path, tuple(sorted((name, str(said)) for name, said in record.claims.items()))
     return (record.path.parent.parent if record.path.parent.name == "trials" else record.path), ()
@@ -141,10 +145,10 @@ def _shape(record: OldRecord, shapes: RecordShapes) -> Mapping[str, int] | None:
 
 
 def _contents(trials: Sequence[OldRecord], parameters: Iterable[str], shapes: RecordShapes) -> list[Any]:
-    """What each trial ran, in a form that can be compared; None where it does not say.
+    """The configuration of each trial in a comparable form; None if it is unknown.
 
-    An architecture is one however it is given. What only `forced_` attributes have is a parameter where it is one of
-    the study or of another trial, and else the mark of a forced trial.
+    The form of an architecture does not matter. A name that only `forced_` attributes have is a parameter if the study
+    or another trial has it, and otherwise the mark of a forced trial.
     """
     known = {*shapes.dimensions, *shapes.derived, *parameters}
     known |= {name for record in trials for name in record.values if name not in record.forced}
@@ -159,7 +163,7 @@ def _contents(trials: Sequence[OldRecord], parameters: Iterable[str], shapes: Re
 
 
 def _comparable(value: Any) -> str:
-    """One text for 256, 256.0 and "256"."""
+    """The same text for 256, 256.0 and "256"."""
     number = as_number(value)
     if isinstance(number, float) and number.is_integer():
         number = int(number)
@@ -167,9 +171,9 @@ def _comparable(value: Any) -> str:
 
 
 def _repeats(trials: Sequence[OldRecord], contents: Sequence[Any]) -> list[str]:
-    """One word for each trial that repeats an earlier one: whether with the same value, and whether of another study.
+    """One entry per trial that repeats an earlier one: `same value`, `another value`, or `elsewhere` (another study).
 
-    In another study the same configuration is no repeat unless its value is the same to the last digit.
+    The same configuration in another study counts as a repeat only if its value is exactly the same.
     """
     found: list[str] = []
     values: dict[Any, set[float | None]] = {}
@@ -177,7 +181,7 @@ def _repeats(trials: Sequence[OldRecord], contents: Sequence[Any]) -> list[str]:
     for record, content in zip(trials, contents, strict=True):
         if content is None or record.state not in VALUED:
             continue
-        # One file may hold a configuration for several horizons: that repeats nothing.
+        # A file may contain a configuration for several horizons, which is no repeat.
         group = (_group(record), *(str(record.claims.get(name)) for name in ("experiment", "tier", "horizon")))
         key = (group, content, record.seed)
         if key in values:
@@ -190,7 +194,7 @@ def _repeats(trials: Sequence[OldRecord], contents: Sequence[Any]) -> list[str]:
 
 
 def _label(record: OldRecord, project: Path) -> tuple[str, int] | None:
-    """The budget that the file names, else its folders, else the record itself."""
+    """The budget named by the file, else by its folders, else by the record."""
     found = next((label for label in map(label_of, places(record.path, project=project)) if label is not None), None)
     said = record.claims.get("budget")
     if found is None and said is not None and (budget := budget_of(said)) is not None:
@@ -217,7 +221,7 @@ def _counted(
 
 
 def _edge(group: Sequence[OldRecord], shapes: RecordShapes, *, maximize: bool) -> str | None:
-    """At which edges of what was tried the best trial of a study lies; None where too little was tried to tell."""
+    """The edges of the tried values at which a study's best trial is; None if too few values were tried."""
     sign = -1.0 if maximize else 1.0
     done = [record for record in group if record.state is TrialState.COMPLETED and record.value is not None]
     tried = [_given(record, shapes) for record in done]
@@ -231,16 +235,16 @@ def _edge(group: Sequence[OldRecord], shapes: RecordShapes, *, maximize: bool) -
         grid = sorted({row[name] for row, _ in shapes.rows})
         for which, end, last in (("smallest", values[0], grid[0]), ("largest", values[-1], grid[-1])):
             if shape.get(name) == end:
-                more = "and of the model's grid" if end == last else f"the model's grid has {last}"
-                found.append(f"{name}={end:g} is the {which} tried ({more})")
+                more = "also of the model's grid" if end == last else f"the model's grid has {last}"
+                found.append(f"{name}={end:g} is the {which} value tried ({more})")
     if not found:
         return ""
     number = best.source if best.number is None else f"trial {best.number}"
-    return f"{_group(best)[0]}: the best, {number} with {best.value:g}: {', '.join(found)}"
+    return f"{_group(best)[0]}: best is {number} ({best.value:g}): {', '.join(found)}"
 
 
 def _given(record: OldRecord, shapes: RecordShapes) -> Mapping[str, float]:
-    """The dimensions that a record has, on the grid or off it."""
+    """The dimensions of a record, on or off the grid."""
     shape = _shape(record, shapes)
     if shape is not None:
         return shape

@@ -1,4 +1,4 @@
-"""The summary of an import for people."""
+"""The summary of an import as text."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from scalecore_analysis.importing.summary import LEVELS, ImportSummary, LabelCount
 
 SHOWN = 6
-"""So many parts of a point are listed."""
+"""Maximum number of lines listed below a point."""
 
 
 def summary_lines(summary: ImportSummary) -> list[str]:
-    """For people: a line for each point, with its parts indented below."""
+    """One line per point, with its details indented below."""
     one = summary
     states = ", ".join(f"{count} {state}" for state, count in one.states.items())
     labelled, within = sum(label.trials for label in one.labels), sum(label.within for label in one.labels)
@@ -23,12 +23,12 @@ def summary_lines(summary: ImportSummary) -> list[str]:
     ]
     if one.exact_repeats:
         lines.append(
-            f"    {one.repeats_with_the_same_value} with the same value to the last digit, "
+            f"    {one.repeats_with_the_same_value} with exactly the same value, "
             f"{one.repeats_of_another_study} of them in another study"
         )
     counted = f"counted for a context of {one.context} and {one.features} features"
     lines += _point(
-        "within the label's budget",
+        "within the labelled budget",
         f"{within} of {labelled}, {counted}" if labelled else None,
         *(_label_line(label) for label in one.labels),
         unknown=one.unlabelled,
@@ -61,17 +61,17 @@ def summary_lines(summary: ImportSummary) -> list[str]:
 
 
 def _point(name: str, text: str | None, *parts: str, unknown: int, why: str) -> list[str]:
-    """One point of the summary; without `text` nothing can be told of it."""
+    """One point of the summary; without `text` it is unknown."""
     if text is None:
-        return [f"  {name}: cannot tell: {why}"]
-    rest = [f"    cannot tell for {unknown}: {why}"] if unknown else []
+        return [f"  {name}: unknown: {why}"]
+    rest = [f"    unknown for {unknown}: {why}"] if unknown else []
     return [f"  {name}: {text}", *(f"    {part}" for part in parts), *rest]
 
 
 def _label_line(label: LabelCount) -> str:
     ends = [f"{one:,}" for one in dict.fromkeys((label.smallest, label.largest)) if one is not None]
-    sizes = f", which have {' to '.join(ends)} parameters" if ends else ""
-    unknown = f"; cannot tell for {label.uncounted} without a whole architecture" if label.uncounted else ""
+    sizes = f", {' to '.join(ends)} parameters" if ends else ""
+    unknown = f"; unknown for {label.uncounted} without a complete architecture" if label.uncounted else ""
     return f"{label.label} ({label.low:,} to {label.high:,}): {label.within} of {label.trials}{sizes}{unknown}"
 
 

@@ -1,7 +1,7 @@
-"""Tables of trials in CSV, row by row in the form that a list of trials in JSON has.
+"""Read CSV tables of trials, and return each row in the form of a trial in JSON.
 
-Known are the table of the logger `csv`, what pandas makes of Optuna's `trials_dataframe()`, and tables with one column
-for each parameter.
+Supports the table of the logger `csv`, Optuna's `trials_dataframe()` written by pandas, and tables with one column per
+parameter.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ RENAMED = {
     "status": "state",
 }
 OWN = frozenset({"number", "state", "value", "hash", "seed", "reason"})
-"""Columns that are keys of a trial themselves."""
+"""Columns that are keys of a trial."""
 CLAIMS: Mapping[str, tuple[str, ...]] = {
     "budget": ("budget", "param_budget", "parameter_budget"),
     "tier": ("tier", "feature_tier", "data_tier"),
     "experiment": ("experiment", "experiment_name", "study_name"),
     "horizon": ("horizon",),
 }
-"""What a file may say of the study that a record is of, and under which keys."""
+"""Properties of a record's study that a file may contain, and their keys."""
 WHOLE = frozenset({"param_count", "architecture_idx", "architecture_index"})
-"""Columns that only seem to have a prefix."""
+"""Columns whose names only look as if they had a prefix."""
 PREFIXES = (
     *((f"{name}{sep}", "params") for name in ("params", "param") for sep in "_."),
     *((f"{name}{sep}", "user_attrs") for name in ("user_attrs", "user_attr", "attrs") for sep in "_."),
@@ -42,12 +42,12 @@ MEASURED = re.compile(
     r"|best|last|final|origin|flags|count|parameters)(_|$)",
     re.IGNORECASE,
 )
-"""Columns without a prefix that are measured or noted, and no setting of a trial."""
+"""Columns without a prefix that are results or notes, not settings of a trial."""
 MISSING = frozenset({"", "nan", "none", "null", "na", "n/a"})
 
 
 def read_table(path: Path) -> str | list[dict[str, Any] | str]:
-    """Each row as a trial, or why it is none; or a text that says why the file cannot be read."""
+    """Return each row as a trial, or the reason why it is none; or the reason why the file cannot be read."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
@@ -63,16 +63,16 @@ def read_table(path: Path) -> str | list[dict[str, Any] | str]:
         return f"cannot be read as CSV: line {reader.line_num}: {error}"
     header = [RENAMED.get(name.strip().lower(), name.strip()) for name in rows[0]]
     if twice := next((name for name in header if name and header.count(name) > 1), None):
-        return f"has two columns {twice!r}"
+        return f"has two columns named {twice!r}"
     if "value" not in header:
-        return "holds no trials: a table of trials has a column `value`"
+        return "contains no trials: there is no column `value`"
     if len(rows) == 1:
-        return "holds no trials"
+        return "contains no trials"
     places = _places(header)
     return [
         _trial(zip(places, row, strict=True))
         if len(row) == len(header)
-        else f"this row has {len(row)} cells, the table has {len(header)} columns"
+        else f"the row has {len(row)} cells, but the table has {len(header)} columns"
         for row in rows[1:]
     ]
 
@@ -88,14 +88,14 @@ def _trial(row: Iterable[tuple[tuple[str, str], str]]) -> dict[str, Any]:
             trial[place] |= _nested(cell)
         else:
             trial[place][name] = {"true": True, "false": False}.get(cell.strip().lower(), cell.strip())
-    # In scalecore's own table, which has a hash, the checksum is that of data, target and split.
+    # In scalecore's table, which has a hash, the checksum covers data, target and split.
     if "hash" in trial and "data_checksum" in trial["user_attrs"]:
         trial["user_attrs"]["data"] = {"fingerprint": trial["user_attrs"]["data_checksum"]}
     return trial
 
 
 def _places(header: Sequence[str]) -> list[tuple[str, str]]:
-    """Where in a trial each column belongs, and under which name; a column that is a whole mapping has no name."""
+    """The place and name of each column in a trial; a column that contains a whole mapping has no name."""
     found = [_place(name) for name in header]
     prefixed = any(place is not None and place[0] == "params" for place in found)
     return [
@@ -105,7 +105,7 @@ def _places(header: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _place(name: str) -> tuple[str, str] | None:
-    """None where the name alone does not say it."""
+    """None if the name does not determine the place."""
     if name in OWN or any(name in keys for keys in CLAIMS.values()):
         return "", name
     if name in ("params", "user_attrs", "architecture"):
@@ -119,7 +119,7 @@ def _place(name: str) -> tuple[str, str] | None:
 
 
 def _nested(cell: str) -> dict[str, Any]:
-    """A mapping in one cell, as JSON or as Python writes it."""
+    """A mapping in one cell, in JSON or Python syntax."""
     for text in (cell, cell.replace("'", '"')):
         try:
             content = json.loads(text)

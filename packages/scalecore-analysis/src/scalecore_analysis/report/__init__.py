@@ -1,1 +1,1 @@
-"""`report`: everything about one study on one page, for a terminal, for programs and for a browser."""
+"""Analysis `report`: a report of each study as Markdown, JSON and an HTML page."""

@@ -1,4 +1,4 @@
-"""`report`: one page for each study, and the same as tables and data."""
+"""Analysis `report`: one page per study, and the same content as tables and data."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CHAPTERS: tuple[Callable[[Subject], Section], ...] = (
 
 
 class ReportAnalysis:
-    """Each study by itself: nothing is compared, so nothing has to be comparable."""
+    """Reports each study separately, so the studies need not be comparable."""
 
     def __init__(self, options: ReportOptions) -> None:
         self._options = options
@@ -69,8 +69,8 @@ class ReportAnalysis:
             tables=tables,
             data=data,
             notes=[
-                "Values of the best trial are too good: it was chosen for them. Fresh seeds (`scalecore confirm`) and "
-                "the test windows (`scalecore evaluate`) say what is left.",
+                "The best trial's value is optimistic, because it selected the trial. `scalecore confirm` (fresh "
+                "seeds) and `scalecore evaluate` (test windows) estimate its performance.",
             ],
             files=files,
         )
@@ -86,7 +86,7 @@ class ReportAnalysis:
 
 def _sentence(name: str, subject: Subject) -> str:
     study, best = subject.study, subject.best
-    text = f"{name}: {len(study.trials)} of {study.total} trials finished, {study.state}"
+    text = f"{name}: {study.state}, {len(study.trials)} of {study.total} trials finished"
     if best is None:
         return f"{text}; no trial has completed."
-    return f"{text}; best is trial {best.number} with {subject.metric} {number(best.value)}."
+    return f"{text}; best: trial {best.number}, {subject.metric} {number(best.value)}."

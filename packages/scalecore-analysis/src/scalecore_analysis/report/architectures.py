@@ -1,4 +1,4 @@
-"""Which shapes did well: by each dimension, by the ratios that mean the same at every size, and by parameters."""
+"""Results by architecture: by dimension, by scale-independent ratio, and by number of parameters."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from scalecore_analysis.vega import Point, Series, Spec, figure
 __all__ = ["architectures"]
 
 LEVELS = 12
-"""More different values than these are shown as `BINS` ranges of about as many trials each."""
+"""Maximum number of values shown one by one; more are grouped into `BINS` ranges with similar numbers of trials."""
 BINS = 8
 
 Coordinate = Callable[[Architecture], float | None]
 
 
 def architectures(subject: Subject) -> Section:
-    """One table for each dimension and ratio, and the objective against aspect and parameters."""
+    """One table per dimension and ratio, and figures of the objective against aspect and parameters."""
     known = ratios(subject.study)
     names = subject.study.plan.architectures.dimensions
     coordinates: dict[str, Coordinate] = {name: partial(_size, name) for name in names}
@@ -39,7 +39,7 @@ def architectures(subject: Subject) -> Section:
         for name, of in drawn.items()
         if any(of(trial.architecture) for trial in subject.completed)
     }
-    text = [] if aspect is not None else ["The family tells no width and depth, so there is no aspect."]
+    text = [] if aspect is not None else ["The model family declares no width and depth, so no aspect is shown."]
     return Section(title="Architectures", text=text, tables=tables, figures=figures, data=tables)
 
 
@@ -48,7 +48,7 @@ def _size(name: str, architecture: Architecture) -> float | None:
 
 
 def _by(subject: Subject, name: str, of: Coordinate) -> list[Row]:
-    """Trials that count, by the value of one coordinate."""
+    """The counted trials by the value of one coordinate."""
     placed = [(value, trial) for trial in subject.study.counted if (value := of(trial.architecture)) is not None]
     levels = sorted({value for value, _ in placed})
     groups: list[tuple[Any, list[TrialRecord]]]
@@ -75,7 +75,7 @@ def _by(subject: Subject, name: str, of: Coordinate) -> list[Row]:
 
 
 def _ranges(placed: list[tuple[float, TrialRecord]]) -> list[tuple[str, list[TrialRecord]]]:
-    """About equal numbers of trials in each range; equal values are never parted."""
+    """Ranges with similar numbers of trials; equal values stay in one range."""
     ordered = sorted(placed, key=lambda one: (one[0], one[1].number))
     size = len(ordered) / BINS
     bins: list[list[tuple[float, TrialRecord]]] = [[]]
@@ -90,7 +90,7 @@ def _scatter(subject: Subject, name: str, of: Coordinate) -> Spec:
     series = []
     for title, wanted, symbol, colour in (
         ("trials", False, "circle", "#3d8bd4"),
-        ("predicts a constant [G09]", True, "cross", "#e08a1e"),
+        ("predicts a constant", True, "cross", "#e08a1e"),
     ):
         trials = [trial for trial in subject.completed if trial.collapsed is wanted and of(trial.architecture)]
         points = [

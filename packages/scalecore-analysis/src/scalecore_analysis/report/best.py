@@ -1,4 +1,4 @@
-"""The best trial: what it is, its confusion matrix and scores, and whether its probabilities can be believed."""
+"""The best trial: configuration, metrics, confusion matrix and calibration."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ NOT_METRICS = {"epoch", "learning_rate", "gradient_norm", "clipped_share", "trai
 
 
 def best_trial_section(subject: Subject) -> Section:
-    """Of the trial with the best value; a sentence where there is none."""
+    """Describe the trial with the best value, if there is one."""
     best = subject.best
     if best is None:
         return Section(title="Best trial", text=["No trial has completed."], data=None)
     at_best = best.best or EpochResult()
     epoch = "unknown" if at_best.epoch is None else at_best.epoch
-    text = [f"Trial {best.number}: {subject.metric} {best.value:.6g}, at epoch {epoch}."]
+    text = [f"Trial {best.number}: {subject.metric} {best.value:.6g} at epoch {epoch}."]
     if (warning := caution(best)) is not None:
         text.append(f"{warning[0].upper()}{warning[1:]}.")
     edges = edges_of(subject.study, best)
     on_edge = [f"{row['name']} {row['on edge']} ({cell(row['value'])})" for row in edges if row["on edge"]]
     if on_edge:
-        text.append(f"It has {' and '.join(on_edge)}: the optimum may lie beyond.")
+        text.append(f"It has {' and '.join(on_edge)}: the optimum may be outside the search space.")
     seeds = next(
         (one for one in configurations(subject.study, subject.metric) if one.fresh and one.searched is best), None
     )
     if seeds is not None:
-        text.append(f"Under {len(seeds.values)} fresh seeds its mean is {seeds.mean:.6g} ({seeds.numbers}).")
+        text.append(f"Its mean over {len(seeds.values)} fresh seeds is {seeds.mean:.6g} ({seeds.numbers}).")
     configuration: list[Row] = [{"what": name, "value": value} for name, value in best.architecture.values.items()]
     configuration += [
         {"what": "parameters", "value": best.architecture.num_parameters},
@@ -59,7 +59,7 @@ def best_trial_section(subject: Subject) -> Section:
     matrix = confusion_rows(at_best.confusion_matrix)
     if matrix:
         tables["Confusion matrix"] = matrix
-        text.append("The confusion matrix is of the validation windows, at probability 0.5 or the most probable class.")
+        text.append("The confusion matrix counts validation windows at threshold 0.5, or by the most probable class.")
     rows, measured, why = _reliability(subject, best)
     figures: dict[str, Spec] = {}
     if rows:
@@ -67,7 +67,7 @@ def best_trial_section(subject: Subject) -> Section:
         tables["Calibration error"] = [measured]
         figures["Reliability"] = _diagram(rows)
     else:
-        text.append(f"There is no reliability diagram: {why}.")
+        text.append(f"No reliability diagram: {why}.")
     data: dict[str, Any] = {"trial": best.number, "hash": best.hash, "value": finite(best.value)}
     data |= {"configuration": {row["what"]: row["value"] for row in configuration}, "metrics": _metrics(at_best)}
     data |= {"confusion matrix": at_best.confusion_matrix, "reliability": rows, "calibration": measured or None}
@@ -93,7 +93,7 @@ def _metrics(at_best: EpochResult) -> list[Row]:
 
 
 def confusion_rows(matrix: Any) -> list[Row]:
-    """A table of true classes by predicted ones, from either form that records have; empty without one."""
+    """A table of true by predicted classes, from either form in the records; empty if there is none."""
     if isinstance(matrix, Mapping) and {"tn", "fp", "fn", "tp"} <= set(matrix):
         return [
             {"truth": "negative", "predicted negative": matrix["tn"], "predicted positive": matrix["fp"]},
@@ -108,15 +108,15 @@ def confusion_rows(matrix: Any) -> list[Row]:
 
 
 def _reliability(subject: Subject, best: TrialRecord) -> tuple[list[Row], Row, str]:
-    """Rows of the diagram and the calibration measures, or why there are none."""
+    """Rows of the diagram and the calibration measures, or the reason why there are none."""
     try:
         found = trial_predictions(subject.study.folder, best)
     except DataError as error:
         return [], {}, str(error)
     if found is None:
-        return [], {}, "its predictions were not kept"
+        return [], {}, "the predictions were not stored"
     if found.about["task"] != "binary":
-        return [], {}, f"it is for binary targets, and this one is {found.about['task']}"
+        return [], {}, f"it needs a binary target, and the task is {found.about['task']}"
     from scipy.special import expit
 
     from scalecore_analysis.calibrating.measures import measures, reliability
@@ -134,7 +134,7 @@ def _diagram(rows: Sequence[Row]) -> Spec:
         right.append(Point(x=x, y=x, low=row["low"], high=row["high"]))
         observed.append(Point(x=x, y=row["share"], text=f"{row['windows']} windows"))
     band = Series(
-        name="right probabilities, 95 % band",
+        name="perfect calibration, 95 % band",
         points=right,
         marks=["rule", "line", "point"],
         colour=GREY,

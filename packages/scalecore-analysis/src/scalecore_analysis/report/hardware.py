@@ -1,4 +1,4 @@
-"""What the machine did: temperature and memory while trials ran, predicted memory against measured, pauses."""
+"""Hardware during trials: temperature and memory, predicted against measured peak memory, pauses."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from scalecore_analysis.vega import UNSEEN, Point, Series, Spec, figure
 __all__ = ["hardware"]
 
 POINTS = 2000
-"""Points of a figure: of a longer history, the largest reading of each stretch, so that no peak is lost."""
+"""Maximum points of a figure; a longer history shows the largest reading of each interval, which preserves peaks."""
 GB = 1e9
 SHOWN = {"temperature": ("temperature", 1.0, "°C")} | dict.fromkeys(
     ("memory_used", "process_memory", "swap_used", "gpu_memory_used"), ("memory", GB, "GB")
 )
-"""Columns of `hardware.csv` that are drawn: figure, divisor, unit."""
+"""Drawn columns of `hardware.csv`: figure, divisor, unit."""
 
 FAMILIAR = (
     *("timestamp", "memory_percent", "memory_available", "memory_limit", "memory_pressure", "swap_in", "disk_free"),
     *("cpu", "cpu_percent", "cpu_frequency", "cpu_frequency_mhz", "load_1min", "thermal_pressure"),
     *("gpu", "gpu_percent", "power"),
 )
-"""Columns that are not drawn: the record of each trial sums them up."""
+"""Columns that are not drawn: each trial's record summarises them."""
 
 
 def hardware(subject: Subject) -> Section:
-    """From the records, and from `hardware.csv` where it is there."""
+    """Hardware readings from the records and, if it exists, from `hardware.csv`."""
     trials = subject.study.trials
     readings = hardware_rows(subject.study)
     seconds = [finite(t.timings.paused_seconds) for t in trials]
@@ -47,7 +47,7 @@ def hardware(subject: Subject) -> Section:
     memory = _memory(subject)
     history = _history(StudyFolder(subject.study.folder).hardware)
     text = [] if readings else [f"{NO_MONITOR.capitalize()}."]
-    text += [f"{len(history)} rows of readings are in hardware.csv."] if history else ["There is no hardware.csv."]
+    text += [f"hardware.csv contains {len(history)} rows of readings."] if history else ["There is no hardware.csv."]
     figures: dict[str, Spec] = {}
     for title in ("temperature", "memory"):
         series = {name: unit for name, (group, _, unit) in SHOWN.items() if group == title}
@@ -63,7 +63,7 @@ def hardware(subject: Subject) -> Section:
 
 
 def _memory(subject: Subject) -> Row | None:
-    """Predicted against measured peaks, over the trials that have both."""
+    """Predicted against measured peaks, over trials with both."""
     pairs = [(finite(t.memory.predicted), finite(t.memory.measured)) for t in subject.study.trials]
     both = [(predicted, measured) for predicted, measured in pairs if predicted is not None and measured]
     if not both:
@@ -79,7 +79,7 @@ def _memory(subject: Subject) -> Row | None:
 
 
 def _history(path: Path) -> list[dict[str, str]]:
-    """Rows of `hardware.csv`; empty where there is none that can be read."""
+    """Rows of `hardware.csv`; empty if the file is missing or unreadable."""
     try:
         with path.open(newline="", encoding="utf-8", errors="replace") as stream:
             return [row for row in csv.DictReader(stream) if row.get("timestamp")]
@@ -88,7 +88,7 @@ def _history(path: Path) -> list[dict[str, str]]:
 
 
 def _others(history: Sequence[dict[str, str]]) -> list[str]:
-    """Columns of quantities that only the plugin of a monitor knows."""
+    """Columns of quantities that only a monitor plugin defines."""
     names = dict.fromkeys(name for row in history for name in row if name and not name.endswith("_sensors"))
     return [
         name
@@ -98,7 +98,7 @@ def _others(history: Sequence[dict[str, str]]) -> list[str]:
 
 
 def _number(text: str | None) -> float | None:
-    """The number that a cell holds, or None."""
+    """The number in a cell, or None."""
     try:
         return finite(float(text)) if text else None
     except ValueError:
@@ -106,7 +106,7 @@ def _number(text: str | None) -> float | None:
 
 
 def _unit(history: Sequence[dict[str, str]], name: str) -> str:
-    """The unit of a column where its rows name one, else its name."""
+    """The unit of a column if its rows name one, else the column's name."""
     found = [text for row in history for text in (row.get("units") or "").split("; ") if text.startswith(f"{name}: ")]
     return found[-1].removeprefix(f"{name}: ") if found else name
 

@@ -1,6 +1,6 @@
-"""Pages: sections, figures and the table of all trials in one file that opens offline, Vega's script included.
+"""HTML pages with sections, figures and the table of all trials, in one file that opens offline with Vega's script.
 
-Its content security policy forbids the browser to fetch anything; every text is escaped.
+The content security policy blocks all requests, and every text is escaped.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ __all__ = ["figure_files", "figure_page", "file_name", "report_page", "shown"]
 
 
 def report_page(title: str, sentence: str, sections: Sequence[Section], trials: Sequence[Row]) -> str:
-    """The HTML of one study; `trials` are all of them, in place of the tables of the last section."""
+    """The HTML of one study; `trials` contains all trials and replaces the last section."""
     return _rendered(title=title, sentence=sentence, sections=sections[:-1], trials=trials)
 
 
 def figure_page(title: str, figures: Mapping[str, Spec]) -> str:
-    """The HTML of figures by their titles, each a chapter, and of nothing else."""
+    """The HTML of figures by title, one section each."""
     sections = [Section(title=name, figures={"": one}) for name, one in figures.items()]
     return _rendered(title=title, sentence="", sections=sections, trials=None)
 
@@ -33,7 +33,7 @@ def figure_page(title: str, figures: Mapping[str, Spec]) -> str:
 def figure_files(
     figures: Mapping[str, Spec], formats: Sequence[FileFormat], taken: Collection[str] = ()
 ) -> dict[str, str | bytes]:
-    """Files of figures by names that are made of their titles."""
+    """The files of figures, with names derived from their titles."""
     files: dict[str, str | bytes] = {}
     for title, one in figures.items():
         for kind in formats:
@@ -42,7 +42,7 @@ def figure_files(
 
 
 def file_name(text: str, suffix: str, taken: Collection[str]) -> str:
-    """A plain file name made of a text, other than those that are taken."""
+    """A plain file name derived from a text, and not in `taken`."""
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-")[:80] or "study"
     name, count = f"{stem}.{suffix}", 1
     while name.lower() in {one.lower() for one in taken}:
@@ -59,12 +59,12 @@ def _rendered(**content: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """A cell as text: numbers as in the Markdown, texts as they are."""
+    """A cell as text: numbers formatted as in the Markdown, texts unchanged."""
     return value if isinstance(value, str) else cell(value)
 
 
 def _raw(value: Any) -> str | None:
-    """The number that a cell is sorted by, unrounded; None for a text."""
+    """The unrounded number by which a cell is sorted; None for a text."""
     return repr(value) if isinstance(value, int | float) else None
 
 

@@ -1,4 +1,4 @@
-"""How much a forest of regression trees needs each parameter to foretell the objective of a trial it has not seen."""
+"""Importance of each parameter to a random forest that predicts the objective of held-out trials."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["importance"]
 
 FEWEST = 30
 MOST = 1000
-"""Trials that are looked at: of more, a fixed random choice."""
+"""Maximum number of trials used; of more, a fixed random sample."""
 FOLDS = 5
 REPEATS = 5
 SEED = 0
@@ -23,15 +23,15 @@ Importance = tuple[float, float, float]
 
 
 def importance(subject: Subject) -> tuple[str, dict[str, Importance]]:
-    """A sentence that says what was done, and by parameter and dimension the mean, lowest and highest importance.
+    """A sentence that describes the method, and the mean, lowest and highest importance by parameter and dimension.
 
-    Importance by permutation (Breiman 2001) on held-out trials: how much R² falls when the parameter's values are
-    shuffled among the trials of a fold. The range is that over the folds; it is no confidence interval. Empty where
-    trials are too few, nothing varied, or the forest foretells nothing: then its importances would be noise.
+    Permutation importance (Breiman 2001) on held-out trials: the decrease of R² when the parameter's values are
+    shuffled among the trials of a fold. The range is over the folds and is no confidence interval. Empty if there are
+    too few trials, if no parameter varies, or if the forest has no predictive power, which makes importances noise.
     """
     trials = [trial for trial in subject.completed if not trial.collapsed]
     if len(trials) < FEWEST:
-        return f"Importance needs {FEWEST} completed trials that are no constant; there are {len(trials)}.", {}
+        return f"Importance needs {FEWEST} completed trials without constant predictions; there are {len(trials)}.", {}
     if len(trials) > MOST:
         chosen = np.random.default_rng(SEED).choice(len(trials), MOST, replace=False)
         trials = [trials[index] for index in sorted(chosen)]
@@ -44,22 +44,22 @@ def importance(subject: Subject) -> tuple[str, dict[str, Importance]]:
             columns[name] = _coded(given)
     y = np.array([trial.value for trial in trials], dtype=np.float64)
     if not columns or y.std() == 0:
-        return "Importance: nothing varied.", {}
+        return "No importance: no parameter or no result varies.", {}
     scores, drops = _folds(np.stack(list(columns.values()), axis=1), y)
     if scores.mean() <= 0:
-        return f"Importance is not given: a forest foretells nothing of held-out trials (R² {scores.mean():.2f}).", {}
+        return f"No importance: a forest has no predictive power on held-out trials (R² {scores.mean():.2f}).", {}
     found = {
         name: (float(of.mean()), float(of.min()), float(of.max())) for name, of in zip(columns, drops.T, strict=True)
     }
     ordered = dict(sorted(found.items(), key=lambda one: -one[1][0]))
     return (
-        f"Importance: how much R² of a random forest on held-out trials (here {scores.mean():.2f}) falls when the "
-        f"values are shuffled; mean, lowest and highest of {FOLDS} folds, {len(trials)} trials."
+        f"Importance: decrease of a random forest's R² on held-out trials (here {scores.mean():.2f}) when the values "
+        f"are shuffled; mean, lowest and highest of {FOLDS} folds, {len(trials)} trials."
     ), ordered
 
 
 def _coded(given: list[Any]) -> Floats:
-    """Numbers as they are, other values by their rank as text; a missing one below all."""
+    """Numbers unchanged, other values by their rank as text; a missing value ranks lowest."""
     if all(isinstance(one, int | float) for one in given if one is not None):
         known = [float(one) for one in given if one is not None]
         return np.array([min(known) - 1.0 if one is None else float(one) for one in given])
@@ -68,7 +68,7 @@ def _coded(given: list[Any]) -> Floats:
 
 
 def _folds(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """R² on each held-out fold [folds], and its fall for each column [folds, columns]."""
+    """R² on each held-out fold [folds], and its decrease for each column [folds, columns]."""
     from sklearn.ensemble import RandomForestRegressor
     from sklearn.inspection import permutation_importance
     from sklearn.model_selection import KFold

@@ -1,4 +1,4 @@
-"""What a report is made of: sections of sentences, tables and figures; and the numbers that all of them start from."""
+"""Sections of a report, with sentences, tables and figures, and the values that all of them use."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["Row", "Section", "Subject", "finite", "numbers_text"]
 
 Row = dict[str, Any]
 LISTED = 12
-"""Trial numbers that are named in one cell; further ones are counted."""
+"""Maximum number of trial numbers in a cell; the rest is counted."""
 
 
 @frozen(kw_only=True)
 class Section:
-    """One chapter; `data` is for programs: all numbers, unrounded."""
+    """One section; `data` contains all numbers unrounded, for the JSON."""
 
     title: str
     text: Sequence[str] = ()
@@ -31,13 +31,13 @@ class Section:
 
 @frozen(kw_only=True)
 class Subject:
-    """A study as the report sees it."""
+    """A study with the values that the report uses."""
 
     study: StudyView
     metric: str
     direction: str
     completed: tuple[TrialRecord, ...]
-    """Completed trials that count and have a finite value, in the order of their numbers."""
+    """Completed trials that count and have a finite value, by number."""
     best: TrialRecord | None
 
     @classmethod
@@ -62,18 +62,18 @@ class Subject:
         return [float(trial.value) for trial in self.completed if trial.value is not None]
 
     def better(self, values: Iterable[float]) -> float | None:
-        """The best of values; None of none."""
+        """The best value; None if there is none."""
         return (min if self.direction == "minimize" else max)(values, default=None)
 
     def ranked(self) -> list[TrialRecord]:
-        """Completed trials from the best on, those that predict a constant behind; then all others by number."""
+        """Completed trials, best first, those that predict a constant last; then all others by number."""
         first = best_first(self.completed, direction=self.direction)
         known = {trial.number for trial in first}
         return first + [trial for trial in self.study.trials if trial.number not in known]
 
 
 def finite(value: Any) -> float | None:
-    """A number as a float; None for what is missing, NaN, infinite or no number (guard G25)."""
+    """A number as a float; None if it is missing, NaN, infinite or no number (guard G25)."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""What was searched, on which data, and what a model must beat; and by which versions."""
+"""Setup of the experiment, data, baselines and versions."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from scalecore_analysis.report.section import Row, Section, Subject, finite
 __all__ = ["baselines", "setup", "versions"]
 
 FEATURES = 8
-"""Names that are shown; the JSON has all."""
+"""Maximum number of feature names shown; the JSON has all."""
 
 
 def setup(subject: Subject) -> Section:
-    """The experiment in a few lines, the parts of the split, features and base rates by year."""
+    """The setup, features, parts of the split, and base rates by year."""
     study = subject.study
     data, search = study.plan.data, study.experiment["search"]
     grid = study.plan.architectures
@@ -71,7 +71,7 @@ def _part(name: str, part: PartReport, rate: str) -> Row:
 
 
 def baselines(subject: Subject) -> Section:
-    """All baselines by their validation loss, the best trial among them."""
+    """The baselines and the best trial, by validation loss."""
     data = subject.study.plan.data
     rows: list[Row] = []
     for one in data.baselines:
@@ -99,12 +99,12 @@ def baselines(subject: Subject) -> Section:
                 "high": finite(interval.get("high")),
                 "accuracy": finite(best.best.metrics.get("accuracy")),
                 "auc": finite(best.best.metrics.get("auc")),
-                "how": "the best trial, chosen on these windows",
+                "how": "the best trial, selected on these windows",
             }
         )
     rows.sort(key=lambda row: (row["loss"] is None, row["loss"] or 0.0))
     difference = None if champion is None or champion.loss is None or loss is None else loss - champion.loss
-    text = "There is no completed trial with a loss to stand beside the baselines."
+    text = "There is no completed trial with a loss to compare with the baselines."
     if champion is None:
         text = "No baseline could be computed."
     elif best is not None and difference is not None:
@@ -126,7 +126,7 @@ def baselines(subject: Subject) -> Section:
 
 
 def versions(subject: Subject) -> Section:
-    """Versions as planned, and every other one under which a trial ran; never the hash of its weights."""
+    """Versions of the plan and of the trials, without the hashes of the weights."""
     found: dict[str, dict[str, int]] = {name: {} for name in subject.study.plan.versions}
     for trial in subject.study.trials:
         for name, version in trial.versions.items():

@@ -1,4 +1,4 @@
-"""What the training parameters did: rank correlations, importance, the spread of the objective, learning curves."""
+"""Effects of the training parameters (rank correlation, importance), distribution of the objective, learning curves."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from scalecore_analysis.vega import GREY, Point, Series, Spec, figure, histogram
 __all__ = ["distribution", "learning_curves", "rank_correlation", "sensitivity"]
 
 FEWEST = 4
-"""Below this many completed trials a rank correlation says nothing."""
+"""Minimum number of completed trials for a rank correlation."""
 FEWEST_FOR_INTERVAL = 10
-"""The normal approximation of the interval is poor below."""
+"""With fewer trials the normal approximation of the interval is poor."""
 CURVES = 10
 FAINT = 40
 
 
 def sensitivity(subject: Subject) -> Section:
-    """Spearman's rank correlation of the objective with each training parameter, and how much a forest needs it."""
+    """Spearman's rank correlation of the objective with each training parameter, and its importance to a forest."""
     from scalecore_analysis.report.importance import importance
 
     names = list(dict.fromkeys(name for trial in subject.completed for name in trial.hyperparameters))
     known = subject.study.plan.space
     names = list(dict.fromkeys([*known, *names]))
-    told, found = importance(subject)
+    sentence, found = importance(subject)
     rows = []
     for name in names:
         row = {"parameter": name, **_correlation(subject, name)}
         row |= dict(zip(("importance", "lowest", "highest"), found.get(name, (None,) * 3), strict=True))
         rows.append(row)
     text = [
-        f"Spearman's correlation with {subject.metric} over completed trials, with its 95 % interval. A search picks "
-        "its points, so a correlation describes these trials and is no proof of a cause.",
-        told,
+        f"Spearman's rank correlation with {subject.metric} over completed trials, with its 95 % confidence interval. "
+        "The search selects its points, so a correlation describes these trials and does not prove a cause.",
+        sentence,
     ]
     dimensions = [
         {"dimension": name, "importance": mean, "lowest": low, "highest": high}
@@ -49,7 +49,7 @@ def sensitivity(subject: Subject) -> Section:
         title="Sensitivity",
         text=text,
         tables={"Training parameters": rows, **({"Importance of dimensions": dimensions} if dimensions else {})},
-        data={"parameters": rows, "dimensions": dimensions, "importance": told},
+        data={"parameters": rows, "dimensions": dimensions, "importance": sentence},
     )
 
 
@@ -64,11 +64,11 @@ def _correlation(subject: Subject, name: str) -> Row:
     elif len(different) == 1:
         row["note"] = f"not varied ({cell(next(iter(different)))})"
     elif len(numeric) < len(pairs):
-        row["note"] = "no number: best by value " + _best_by_value(subject, pairs)
+        row["note"] = "not numeric; best per value: " + _best_by_value(subject, pairs)
     else:
         found = rank_correlation([at for at, _ in numeric], [value for _, value in numeric])
         if found is None:
-            row["note"] = "every trial has one value"
+            row["note"] = "all trials have the same value"
         else:
             row |= dict(zip(("correlation", "low", "high"), found, strict=True))
             row["note"] = None if found[1] is not None else f"no interval below {FEWEST_FOR_INTERVAL} trials"
@@ -83,9 +83,9 @@ def _best_by_value(subject: Subject, pairs: Sequence[tuple[Any, float]]) -> str:
 def rank_correlation(
     first: Sequence[float], second: Sequence[float]
 ) -> tuple[float, float | None, float | None] | None:
-    """Spearman's correlation with its 95 % interval; None where one side is constant.
+    """Spearman's correlation with its 95 % confidence interval; None if one side is constant.
 
-    The interval is that of Fisher's z with the standard error of Bonett and Wright (2000, Sample size requirements for
+    The interval uses Fisher's z with the standard error of Bonett and Wright (2000, Sample size requirements for
     estimating Pearson, Kendall and Spearman correlations), sqrt((1 + r^2 / 2) / (n - 3)).
     """
     from scipy.stats import spearmanr
@@ -100,7 +100,7 @@ def rank_correlation(
 
 
 def distribution(subject: Subject) -> Section:
-    """Smallest, quartiles, largest, mean and spread of the objective over the completed trials."""
+    """Minimum, quartiles, maximum, mean and standard deviation of the objective over the completed trials."""
     values = subject.values
     if not values:
         return Section(title="Distribution", text=["No trial has completed."], data=None)
@@ -115,7 +115,7 @@ def distribution(subject: Subject) -> Section:
 
 
 def learning_curves(subject: Subject) -> Section:
-    """Validation loss by epoch: the best trials by name, others faintly; and where the best epochs lie."""
+    """Validation loss by epoch: the best trials by name, the others faint; and the best epochs."""
     ranked = [trial for trial in subject.ranked() if _points(trial)]
     rows: list[Row] = []
     for trial in ranked[:CURVES]:
@@ -128,11 +128,11 @@ def learning_curves(subject: Subject) -> Section:
         }
         row |= {"last": points[-1][1], "train at last": finite(trial.learning_curve[-1].get("train_loss"))}
         rows.append(row)
-    text = [f"The best {CURVES} of {len(ranked)} trials with an epoch."] if len(ranked) > CURVES else []
+    text = [f"The best {CURVES} of {len(ranked)} trials with a finished epoch."] if len(ranked) > CURVES else []
     figures = {"Validation loss by epoch": _curves(ranked)} if ranked else {}
     return Section(
         title="Learning curves",
-        text=text if ranked else ["No trial has ended an epoch."],
+        text=text if ranked else ["No trial has finished an epoch."],
         tables={"Validation loss": rows} if rows else {},
         figures=figures,
         data=rows,

@@ -1,4 +1,4 @@
-"""How trials ended, where they came from, what was flagged, and the table of all of them."""
+"""States, origins and flags of trials, and the table of all trials."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from scalecore_analysis.report.section import Row, Section, Subject, finite, num
 __all__ = ["all_trials", "flags", "origins", "states"]
 
 REASONS = 50
-"""Rows of reasons that are shown; further ones are counted."""
+"""Maximum rows of reasons; further reasons are counted."""
 SHOWN = 30
-"""Trials in the Markdown: the page in the browser has all."""
+"""Maximum trials in the Markdown; the HTML page has all."""
 
 
 def states(subject: Subject) -> Section:
-    """Every state, named even where no trial ended so (guard G27), and the reasons."""
+    """The number of trials in every state, including empty states (guard G27), and the reasons."""
     study = subject.study
     by_state = Counter(trial.state for trial in study.trials)
     rows: list[Row] = [
@@ -42,14 +42,12 @@ def states(subject: Subject) -> Section:
         {"state": state, "trials": len(numbers), "reason": reason, "numbers": numbers_text(numbers)}
         for (state, reason), numbers in ordered
     ]
-    text = [
-        f"{len(study.trials)} of {study.total} trials finished. {study.duplicates_avoided} duplicates were avoided."
-    ]
+    text = [f"{len(study.trials)} of {study.total} trials finished; {study.duplicates_avoided} duplicates avoided."]
     if len(reasons) > REASONS:
-        text.append(f"{len(reasons) - REASONS} further reasons are in the table of all trials.")
+        text.append(f"The table of all trials has {len(reasons) - REASONS} further reasons.")
     out = [{"trial": number, "why": why} for number, why in sorted(study.left_out.items())]
-    text += [f"{len(out)} trials fit today's grid or space no longer and do not count."] if out else []
-    text += [f"Switched off on the way: {one}." for one in study.degraded]
+    text += [f"{len(out)} trials do not count: the current grid or space does not contain them."] if out else []
+    text += [f"Disabled during the study: {one}." for one in study.degraded]
     if study.end_reason:
         text.append(f"The last run ended as {study.end}: {study.end_reason.splitlines()[0]}")
     return Section(
@@ -69,7 +67,7 @@ def states(subject: Subject) -> Section:
 
 
 def origins(subject: Subject) -> Section:
-    """Where trials came from, and what came of them."""
+    """The origins of trials and their results."""
     kinds: Counter[str] = Counter(trial.origin.kind for trial in subject.study.trials)
     rows: list[Row] = []
     for kind in get_args(OriginKind):
@@ -93,7 +91,7 @@ def origins(subject: Subject) -> Section:
 
 
 def flags(subject: Subject) -> Section:
-    """What guards had to say, by guard."""
+    """Flags of trials and data, by guard."""
     groups: dict[tuple[str, str], list[tuple[int, str]]] = {}
     for trial in subject.study.trials:
         for flag in trial.flags:
@@ -118,10 +116,12 @@ def flags(subject: Subject) -> Section:
 
 
 def all_trials(subject: Subject) -> tuple[Section, list[Row]]:
-    """The first rows for a terminal, and the rows of all trials for the page."""
+    """The first rows for the Markdown, and the rows of all trials for the HTML page."""
     rows = [_row(subject, trial) for trial in subject.ranked()]
     shown = [{name: row[name] for name in row if name != "seed"} for row in rows[:SHOWN]]
-    text = [f"The first {SHOWN} of {len(rows)}; the page and the JSON have all."] if len(rows) > SHOWN else []
+    text = (
+        [f"The first {SHOWN} of {len(rows)} trials; the HTML page and the JSON have all."] if len(rows) > SHOWN else []
+    )
     return Section(title="All trials", text=text, tables={"From the best on": shown}, data=rows), rows
 
 

@@ -1,4 +1,4 @@
-"""From the budgets' runs to a verdict: preconditions, tests, laws, what a power law has to stand."""
+"""From the budgets' runs to a verdict: preconditions, tests, laws, and the test of a power law."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ __all__ = ["Assessment", "FittedLaw", "Tests", "assess", "fit_laws", "pooled_var
 
 POWER_BUDGETS = 4
 GOODNESS = 0.05
-"""Below this p-value a law does not describe the losses, so that it earns no verdict."""
+"""A law with a smaller p-value of lack of fit supports no verdict."""
 MISFIT = 0.01
-"""Below this one its parameters have no intervals. One of twenty right laws would lose them at 5 %."""
+"""A law with a smaller p-value has no parameter intervals. At 5 %, one of twenty correct laws would lose them."""
 UNLIKELY = 0.01
-"""Nor has a law of so small a weight: where no cell is repeated there is no other test of its fit."""
+"""A law with a smaller weight has none either: without repeated cells there is no other test of its fit."""
 DRAWS = 1000
 
 
 @frozen(kw_only=True)
 class Tests:
-    """What the verdict was read from; all in units of the loss but the statistics."""
+    """The results behind the verdict; all but the statistics are in units of the loss."""
 
     variance: float
     freedom: int
@@ -61,12 +61,12 @@ class Tests:
 
 @frozen(kw_only=True, eq=False)
 class FittedLaw:
-    """A law, how it fits, and what it says of a budget that it has not seen. None where it cannot be said."""
+    """A law, its fit, and its prediction for a held-out budget. Values that cannot be computed are None."""
 
     name: str
     text: str
     reason: str | None
-    """Why it cannot be tested, where it cannot."""
+    """Why the law cannot be tested, or None."""
     fit: Fit | None = None
     thetas: Floats | None = None
     aicc: float | None = None
@@ -76,16 +76,16 @@ class FittedLaw:
 
     @property
     def misses(self) -> bool:
-        """Whether the losses are not those of this law. Then the resamples say nothing of its parameters.
+        """Whether this law does not describe the losses, which makes intervals from resamples invalid.
 
-        Beyond its threshold the Huber loss counts on which side of the law a run lies, not how far away. Where all runs
-        of a cell lie on one side, every resample has the same optimum: intervals of no width.
+        Beyond its threshold the gradient of the Huber loss depends only on the side of the law on which a run is. If
+        all runs of a cell are on one side, every resample has the same optimum, and intervals have no width.
         """
         unlikely = self.weight is not None and self.weight < UNLIKELY
         return unlikely or (self.goodness is not None and self.goodness <= MISFIT)
 
     def intervals(self) -> dict[str, tuple[float, float | None, float | None]]:
-        """Value, low and high (95 %) of each parameter as papers write it; a law that misses has no intervals."""
+        """Value, low and high (95 %) of each parameter in the usual form; no interval if `misses`."""
         if self.fit is None or self.thetas is None:
             return {}
         values, draws = self.fit.natural(), self.fit.natural(self.thetas)
@@ -98,21 +98,21 @@ class FittedLaw:
 
 @frozen(kw_only=True)
 class Assessment:
-    """All that is known of the claim."""
+    """The verdict on the claim, and the evidence."""
 
     verdict: ScalingVerdict
     preconditions: tuple[Precondition, ...]
     exploratory: tuple[str, ...]
-    """What makes it so."""
+    """The reasons why the verdict is exploratory."""
     tests: Tests | None
     laws: tuple[FittedLaw, ...]
     power_law: str
-    """What was asked of a power law, and what it answered."""
+    """The result of the test of a power law."""
 
     @property
     def missing(self) -> list[Precondition]:
-        """What keeps the claim from being assessed."""
-        return [one for one in self.preconditions if not one.stands]
+        """The preconditions that prevent a verdict."""
+        return [one for one in self.preconditions if not one.satisfied]
 
 
 def assess(
@@ -124,17 +124,17 @@ def assess(
     resamples: int,
     seed: int,
 ) -> Assessment:
-    """Judge the `budgets`, and fit the laws to the `points`.
+    """Test the claim on the `budgets`, and fit the laws to the `points`.
 
-    Tests and laws are given wherever they can be computed, also where the claim is not assessable.
+    Tests and laws are computed if possible, even if the claim is not assessable.
     """
     spread = pooled_variance(budgets)[0] > 0
     increasing = all(small.parameters < large.parameters for small, large in pairwise(budgets))
     null = null_of([len(one.losses) for one in budgets]) if spread and increasing and len(budgets) > 1 else None
     tests = run_tests(budgets, null) if null is not None else None
     laws = fit_laws(points, resamples=resamples, seed=seed)
-    verdict, power_law = ScalingVerdict.NOT_ASSESSABLE, "not asked: the claim is not assessable"
-    if null is not None and margin is not None and all(one.stands for one in conditions):
+    verdict, power_law = ScalingVerdict.NOT_ASSESSABLE, "not tested: the claim is not assessable"
+    if null is not None and margin is not None and all(one.satisfied for one in conditions):
         means, seeds, variance = _statistics_of(budgets)
         code = classify(
             means[None],
@@ -144,14 +144,14 @@ def assess(
             null=null,
         )
         verdict = SIMULATED[int(code[0])]
-        power_law = f"not asked: the claim is {verdict}"
+        power_law = f"not tested: the claim is {verdict}"
         if verdict is ScalingVerdict.HOLDS:
-            stands, power_law = _power_law(laws, len(budgets))
-            verdict = ScalingVerdict.HOLDS_WITH_POWER_LAW if stands else verdict
+            supported, power_law = _power_law(laws, len(budgets))
+            verdict = ScalingVerdict.HOLDS_WITH_POWER_LAW if supported else verdict
     declared = {one.margin for one in budgets}
     exploratory = [f"{one.name} waived" for one in conditions if one.waived]
     if margin is not None and declared != {margin}:
-        exploratory.append("the margin was given after the studies")
+        exploratory.append("the margin was set after the studies")
     return Assessment(
         verdict=verdict,
         preconditions=tuple(conditions),
@@ -163,7 +163,7 @@ def assess(
 
 
 def pooled_variance(budgets: Sequence[BudgetRuns]) -> tuple[float, int]:
-    """The variance of the seeds within their budgets, and its degrees of freedom; 0 and 0 of single runs."""
+    """The pooled variance over seeds within budgets, and its degrees of freedom; 0 and 0 for single runs."""
     squares = sum(sum((loss - one.mean) ** 2 for loss in one.losses) for one in budgets)
     freedom = sum(len(one.losses) - 1 for one in budgets)
     return (squares / freedom if freedom else 0.0), freedom
@@ -174,7 +174,7 @@ def _statistics_of(budgets: Sequence[BudgetRuns]) -> tuple[Floats, list[int], fl
 
 
 def run_tests(budgets: Sequence[BudgetRuns], null: Null) -> Tests:
-    """Both statistics with their p-values, and the steps with their bounds."""
+    """Both test statistics with their p-values, and the steps with their bounds."""
     means, seeds, variance = _statistics_of(budgets)
     each = np.array([variance])
     equal, ordered = (float(one[0]) for one in statistics(means[None], seeds=seeds, variance=each))
@@ -195,14 +195,14 @@ def run_tests(budgets: Sequence[BudgetRuns], null: Null) -> Tests:
 
 
 def mean_interval(losses: Sequence[float], *, variance: float, freedom: int) -> tuple[float, float]:
-    """The 95 % interval of a budget's mean over seeds, by the pooled variance."""
+    """The 95 % confidence interval of a budget's mean over seeds, from the pooled variance."""
     mean = float(np.mean(losses))
     width = float(student.ppf(0.975, freedom) * np.sqrt(variance / len(losses)))
     return mean - width, mean + width
 
 
 def fit_laws(points: Points, *, resamples: int, seed: int) -> list[FittedLaw]:
-    """Every law, the isotonic one among them, with weights over those that can be tested."""
+    """All laws, including the isotonic one, with weights over the testable laws."""
     found: list[FittedLaw] = []
     roots = np.sqrt(points.weights)
     for law in LAWS.values():
@@ -229,7 +229,7 @@ def fit_laws(points: Points, *, resamples: int, seed: int) -> list[FittedLaw]:
     if not any(one.fit for one in found):
         return found
     residuals, levels = isotonic_residuals(points)
-    text = "L does not increase with N, and is otherwise free"
+    text = "L is non-increasing in N, otherwise free"
     isotonic = FittedLaw(name="isotonic", text=text, reason=None, aicc=corrected_aic(roots * residuals, levels))
     found.insert(1, isotonic)
     weights: Mapping[str, Any] = akaike_weights({one.name: one.aicc for one in found})
@@ -237,17 +237,17 @@ def fit_laws(points: Points, *, resamples: int, seed: int) -> list[FittedLaw]:
 
 
 def _power_law(laws: Sequence[FittedLaw], budgets: int) -> tuple[bool, str]:
-    """Whether the better one of the two power laws fits, and foretold the largest budget."""
+    """Whether the better of the two power laws fits and predicts the largest budget."""
     if budgets < POWER_BUDGETS:
-        return False, f"not testable with {budgets} budgets; {POWER_BUDGETS} are needed, 5 are better"
+        return False, f"not testable with {budgets} budgets; at least {POWER_BUDGETS} required, better 5"
     candidates = [one for one in laws if one.name in ("power", "power with floor") and one.aicc is not None]
     if not candidates:
         return False, "no power law could be fitted"
     best = min(candidates, key=lambda one: float(one.aicc or 0.0))
     fits = best.goodness is not None and best.goodness > GOODNESS
-    foretold = best.prediction is not None and best.prediction.covered
+    predicted = best.prediction is not None and best.prediction.covered
     text = (
         f"{best.text}: lack of fit p = {'unknown' if best.goodness is None else f'{best.goodness:.3f}'}; the largest "
-        f"budget lies {'inside' if foretold else 'NOT inside'} the interval predicted from the others"
+        f"budget is {'inside' if predicted else 'NOT inside'} the prediction interval from the others"
     )
-    return fits and foretold, text
+    return fits and predicted, text

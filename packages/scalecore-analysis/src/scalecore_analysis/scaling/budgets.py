@@ -1,4 +1,4 @@
-"""What enters a scaling law: of each budget the configuration that was chosen, its runs, and what speaks for them."""
+"""The input of a scaling law: the selected configuration of each budget, its runs, and the evidence about them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from scalecore_analysis.studies import Ratio, labelled, ratios
 __all__ = ["BudgetRuns", "Run", "from_studies", "loss_of", "points_of"]
 
 RATES = ("auc", "pr_auc", "accuracy", "precision", "recall", "f1", "sign_accuracy", "r2")
-"""Metrics of which more is better: one minus them takes the place of a loss."""
+"""Metrics that are better if larger; the loss is then one minus the metric."""
 
 
 @frozen(kw_only=True)
@@ -27,39 +27,39 @@ class Run:
     """One training: a point of a law."""
 
     parameters: float
-    """Counted (guard G04), in the unit of the table."""
+    """Counted (guard G04), or in the unit of the table."""
     loss: float
     windows: float | None = None
-    """Training windows seen, up to the epoch that the loss is of; tokens of a table."""
+    """Training windows seen up to the epoch of the loss; for a table, its tokens or windows."""
     weight: float = 1.0
 
 
 @frozen(kw_only=True)
 class BudgetRuns:
-    """One budget, or one cell of a table. What is not known is None: then nothing that needs it can be said."""
+    """One budget, or one cell of a table. Unknown values are None, and results that need them are not computed."""
 
     label: str
     runs: tuple[Run, ...]
-    """Of one configuration, one for each seed. Only they are averaged."""
+    """The runs of one configuration, one per seed. Only these are averaged."""
     longer: tuple[tuple[Run, ...], ...] = ()
-    """Of the same configuration but for its number of epochs, one entry for each: points of a law in D."""
+    """Runs of the same configuration with other numbers of epochs, one entry for each: points of a law in D."""
     confirmed: int | None = None
-    """How many configurations were trained again."""
+    """Number of retrained configurations."""
     chosen: str | None = None
-    """The configuration, in words, and the trials of its runs."""
+    """Description of the configuration, and the trials of its runs."""
     fresh: bool | None = None
     searched: float | None = None
-    """The loss for which the configuration was chosen."""
+    """The loss that selected the configuration."""
     others: tuple[Mapping[str, Any], ...] = ()
-    """All completed trials: number, parameters, loss, aspect where there is one."""
+    """All completed trials: number, parameters, loss, and aspect if known."""
     within: bool | None = None
-    """Whether the counted parameters are in the budget's range."""
+    """Whether the counted parameters are within the budget."""
     edges: tuple[str, ...] | None = None
     samples: tuple[int, int | None] | None = None
-    """Effective validation windows, and those of the rarer class."""
+    """Effective validation windows, and effective windows of the rarer class."""
     baseline: tuple[str, float] | None = None
     identity: Mapping[str, str] | None = None
-    """What must be the same in all budgets: data, split, target, metric, each as text."""
+    """Properties that must be equal in all budgets: data, split, target, metric, each as text."""
     margin: float | None = None
     collapsed: bool | None = None
     dry: bool | None = None
@@ -68,12 +68,12 @@ class BudgetRuns:
 
     @property
     def parameters(self) -> float:
-        """Those of the configuration."""
+        """The parameters of the configuration."""
         return self.runs[0].parameters
 
     @property
     def losses(self) -> tuple[float, ...]:
-        """One for each seed."""
+        """One loss per seed."""
         return tuple(run.loss for run in self.runs)
 
     @property
@@ -82,12 +82,12 @@ class BudgetRuns:
 
 
 def loss_of(value: float, metric: str) -> float:
-    """A metric as something to be made small."""
+    """A metric as a loss to minimise."""
     return 1.0 - value if metric in RATES else value
 
 
 def from_studies(studies: Sequence[StudyView], *, metric: str, seeds: int) -> list[BudgetRuns]:
-    """One budget for each study, the smallest model first. Raises `DataError` for a study without a completed trial."""
+    """One budget per study, smallest model first. Raises `DataError` for a study without a completed trial."""
     found = [_of_study(label, study, metric=metric, seeds=seeds) for label, study in labelled(studies).items()]
     return sorted(found, key=lambda one: one.parameters)
 
@@ -96,9 +96,7 @@ def _of_study(label: str, study: StudyView, *, metric: str, seeds: int) -> Budge
     found = configurations(study, metric)
     chosen = _chosen(found, metric=metric, seeds=seeds)
     if chosen is None:
-        raise DataError(
-            f"{label}: no completed trial has the metric {metric!r}; a scaling law needs one of each budget"
-        )
+        raise DataError(f"{label}: no completed trial has the metric {metric!r}; a scaling law needs one per budget")
     record, data = chosen.first, study.plan.data
     part = data.parts["val"]
     low, high = study.plan.architectures.range
@@ -137,10 +135,10 @@ def _of_study(label: str, study: StudyView, *, metric: str, seeds: int) -> Budge
 
 
 def _chosen(found: Sequence[Configuration], *, metric: str, seeds: int) -> Configuration | None:
-    """The configuration that the search found best, of those with enough seeds; without replicates its best trial.
+    """The configuration that the search ranked best among those with enough seeds; without replicates its best trial.
 
-    The runs that are judged must not choose: the best of several by its own runs is too good, and the more so the more
-    there are, so that a budget of which five were trained again would beat one of which one was.
+    The replicates must not select the configuration: the best of several by its own runs is optimistic, and more so the
+    more there are. A budget with five retrained configurations would beat a budget with one.
     """
     sign = -1.0 if metric in RATES else 1.0
 
@@ -157,13 +155,13 @@ def _chosen(found: Sequence[Configuration], *, metric: str, seeds: int) -> Confi
 
 
 def _but_epochs(one: Configuration) -> tuple[object, ...]:
-    """What a configuration is beside how long it is trained."""
+    """The configuration without its number of epochs."""
     values = {name: value for name, value in one.first.hyperparameters.items() if name != "epochs"}
     return one.first.architecture.id, one.fresh, tuple(sorted(values.items()))
 
 
 def _runs(one: Configuration, *, metric: str, windows: int) -> tuple[Run, ...]:
-    """Each run with its own D: seeds of one configuration may have their best epochs at different times."""
+    """Each run with its own D, because seeds of one configuration may have different best epochs."""
     epochs = [None if run.best is None else run.best.epoch for run in one.runs]
     return tuple(
         Run(
@@ -188,7 +186,7 @@ def _point(trial: TrialRecord, metric: str, aspect: Ratio | None) -> dict[str, A
 
 
 def points_of(budgets: Sequence[BudgetRuns]) -> Points:
-    """Every run as a point with its own N, D and weight. Where D is not known for each, no law in D can be tested."""
+    """Every run as a point with its own N, D and weight. If D is unknown for some, no law in D can be tested."""
     cells = [cell for one in budgets for cell in (one.runs, *one.longer)]
     runs = [run for cell in cells for run in cell]
     known = all(run.windows for run in runs)

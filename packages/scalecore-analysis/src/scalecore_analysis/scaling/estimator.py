@@ -1,10 +1,10 @@
-"""Fitting a law: the sum of Huber losses of differences of logs, minimised to the last digits.
+"""Fit a law: minimise the sum of Huber losses of differences of logs with high precision.
 
-Objective and its threshold of 1e-3 are those of Hoffmann et al. (2022). Besiroglu et al. (2024, Chinchilla scaling: a
-replication attempt) found their estimates to come from a search that stopped early, for which a mean in place of the
-sum and default tolerances are enough. So here the sum is minimised, scaled up, with an analytic gradient and tight
-tolerances. The start is not one of thousands of guesses: for given exponents a law is linear in what is left, so a grid
-over the exponents with non-negative least squares finds the valley (variable projection, Golub and Pereyra 1973).
+The objective and its threshold of 1e-3 are those of Hoffmann et al. (2022). Besiroglu et al. (2024, Chinchilla scaling:
+a replication attempt) showed that their optimiser stopped early, which a mean instead of the sum with default
+tolerances suffices to cause. This module minimises the sum, scaled up, with an analytic gradient and tight tolerances.
+Starting points come from a grid over the exponents: given these, a law is linear in its other parameters, which
+non-negative least squares solves (variable projection, Golub and Pereyra 1973).
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from scalecore_analysis.scaling.laws import LARGEST_EXPONENT, Floats, Inputs, La
 __all__ = ["DELTA", "LEAST_SQUARES", "Fit", "fit", "huber", "objective"]
 
 DELTA = 1e-3
-"""From this difference of logs on, the Huber loss grows linearly: outliers do not pull."""
+"""Above this difference of logs the Huber loss grows linearly, which limits the influence of outliers."""
 LEAST_SQUARES = 1e6
-"""A threshold that no difference of logs reaches: half the sum of squares."""
+"""A threshold above all differences of logs: the objective is half the sum of squares."""
 SCALE = 1e5
-"""The objective is multiplied by this: L-BFGS-B compares improvements with 1 where the objective is below 1."""
+"""Factor of the objective: L-BFGS-B uses absolute tolerances if the objective is below 1."""
 GRID = 24
-"""Values of each exponent in the grid of starts, geometric from 0.02 to the largest."""
+"""Number of values of each exponent in the grid of starts, geometric from 0.02 to the largest."""
 STARTS = 4
-"""So many of the best cells are followed to their minimum."""
+"""Number of best grid cells from which the minimum is searched."""
 ROUNDS = 20
-"""L-BFGS-B is started again where it stopped, with fresh curvature, until that gains nothing, at most so often."""
+"""Maximum number of restarts of L-BFGS-B with fresh curvature at its last point, while they improve the objective."""
 
 
 @frozen(kw_only=True, eq=False)
 class Fit:
-    """A law with its parameters. `theta` [count] are those of `Law.terms`, centred on `points`."""
+    """A law with its parameters `theta` [count], in the order of `Law.terms` and centred on `points`."""
 
     law: Law
     theta: Floats
@@ -43,7 +43,7 @@ class Fit:
     points: Points
 
     def natural(self, theta: Floats | None = None) -> dict[str, Floats]:
-        """Parameters as papers write them; of other `theta` [..., count], say of resamples, where they are given."""
+        """Parameters in the usual form of papers, of this fit or of other `theta` [..., count] such as resamples."""
         return self.law.natural(self.theta if theta is None else theta, self.points)
 
     def predict(self, parameters: Floats, windows: Floats, *, theta: Floats | None = None) -> Floats:
@@ -61,13 +61,13 @@ def huber(residuals: Floats, delta: float) -> Floats:
 
 
 def objective(law: Law, theta: Floats, points: Points, *, delta: float = DELTA) -> float:
-    """What is minimised, at these parameters: the sum over the runs."""
+    """The objective at these parameters: the sum over the runs."""
     residuals = law.terms(theta, _inputs(points))[0] - np.log(points.losses)
     return float((points.weights * huber(residuals, delta)).sum())
 
 
 def fit(law: Law, points: Points, *, delta: float = DELTA) -> Fit:
-    """The parameters with the smallest objective."""
+    """The fit with the smallest objective."""
     inputs, target = _inputs(points), np.log(points.losses)
     found = [_descend(law, start, points, delta) for start in _starts(law, points, inputs, target, delta)]
     theta, value = min(found, key=lambda one: one[1])
@@ -79,9 +79,9 @@ def _inputs(points: Points) -> Inputs:
 
 
 def _starts(law: Law, points: Points, inputs: Inputs, target: Floats, delta: float) -> list[Floats]:
-    """The best cells of the grid over the exponents, each with its linear part solved for relative errors."""
+    """The best cells of the grid over the exponents, each with its linear part fitted to relative errors."""
     typical = float(np.exp(target.mean()))
-    # Relative errors, weighted: both sides by the root of the weight over the loss.
+    # Weighted relative errors: multiply both sides by the root of the weight divided by the loss.
     roots = np.sqrt(points.weights)
     scale = (roots / points.losses)[:, None]
     if law.exponents == 0:
@@ -128,11 +128,11 @@ def _descend(law: Law, start: Floats, points: Points, delta: float) -> tuple[Flo
 
 
 def _polish(law: Law, theta: Floats, points: Points, delta: float) -> Floats:
-    """Last digits by a method of second order on the same objective, for valleys in which L-BFGS-B crawls."""
+    """Refine the optimum by a second-order method on the same objective, because L-BFGS-B is slow in flat valleys."""
     inputs, target, weights = _inputs(points), np.log(points.losses), points.weights
 
     def weighted(squares: Floats) -> Floats:
-        """Twice the Huber loss of each squared residual, its two derivatives, as scipy wants them."""
+        """Twice the Huber loss of each squared residual and its two derivatives, in the form that scipy expects."""
         beyond = squares > 1
         roots = np.sqrt(np.where(beyond, squares, 1.0))
         value = np.where(beyond, 2 * roots - 1, squares)

@@ -1,4 +1,4 @@
-"""Figures of a scaling law: loss against size, what the laws leave over, loss against the shape of the model."""
+"""Figures of a scaling law: loss against size, residuals of the laws, loss against aspect."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ COLOURS = {
 
 
 def scaling_figures(budgets: Sequence[BudgetRuns], assessment: Assessment) -> dict[str, Spec]:
-    """The figures by their titles; those that would be empty are left out."""
+    """The figures by title, without empty ones."""
     figures = {"Loss against parameters": loss_figure(budgets, assessment)}
     if any(law.fit is not None for law in assessment.laws):
-        figures["Residuals: log of the loss less log of the law"] = residual_figure(budgets, assessment)
+        figures["Residuals: log of the loss minus log of the law"] = residual_figure(budgets, assessment)
     if any(trial["aspect"] is not None for one in budgets for trial in one.others):
         figures["Loss against aspect, log2(width / depth)"] = aspect_figure(budgets)
     return figures
 
 
 def loss_figure(budgets: Sequence[BudgetRuns], assessment: Assessment) -> Spec:
-    """All trials in grey, what was chosen with intervals, the laws with bands, baselines as lines."""
+    """All trials in grey, selected configurations with intervals, laws with bands, baselines as lines."""
     trials = [
         Point(x=trial["parameters"], y=trial["loss"], text=f"{one.label}, trial {trial['number']}")
         for one in budgets
@@ -49,7 +49,7 @@ def loss_figure(budgets: Sequence[BudgetRuns], assessment: Assessment) -> Spec:
         chosen.append(Point(x=one.parameters, y=one.mean, low=low, high=high, text=text))
     series.append(
         Series(
-            name="chosen, mean over seeds, 95 %",
+            name="selected, mean over seeds, 95 % interval",
             points=chosen,
             marks=["rule", "point"],
             colour="#ff7f0e",
@@ -62,7 +62,7 @@ def loss_figure(budgets: Sequence[BudgetRuns], assessment: Assessment) -> Spec:
 
 
 def _law(law: FittedLaw, budgets: Sequence[BudgetRuns]) -> Series | None:
-    """The curve over the budgets and beyond, with its band where there is no lack of fit."""
+    """The curve over the budgets and beyond, with its band unless there is a lack of fit."""
     if law.fit is None or law.thetas is None:
         return None
     sizes = np.geomspace(min(one.parameters for one in budgets) / 1.5, max(one.parameters for one in budgets) * 3, 80)
@@ -82,7 +82,7 @@ def _law(law: FittedLaw, budgets: Sequence[BudgetRuns]) -> Series | None:
 
 
 def residual_figure(budgets: Sequence[BudgetRuns], assessment: Assessment) -> Spec:
-    """What each law leaves over of each run: a law that fits leaves no pattern."""
+    """The residuals of each law by run: a law that fits leaves no pattern."""
     labels = [one.label for one in budgets for cell in (one.runs, *one.longer) for _ in cell]
     series = []
     for law in assessment.laws:
@@ -96,7 +96,8 @@ def residual_figure(budgets: Sequence[BudgetRuns], assessment: Assessment) -> Sp
 
 
 def aspect_figure(budgets: Sequence[BudgetRuns]) -> Spec:
-    """All trials of each budget: whether wide or deep models do better, and whether the best lie at an end."""
+    """All trials of each budget against aspect: whether wide or deep models are better, and whether the best are at
+    an end."""
     series = []
     for one in budgets:
         known = [trial for trial in one.others if trial["aspect"] is not None]

@@ -1,13 +1,13 @@
-"""Non-increasing means, and two tests by simulated nulls: are the means equal, and do they increase anywhere?
+"""Non-increasing means, and two tests with simulated null distributions: are the means equal, and do they increase?
 
-Both statistics are those of order-restricted inference (Barlow, Bartholomew, Bremner and Brunk 1972): with the
+Both statistics are from order-restricted inference (Barlow, Bartholomew, Bremner and Brunk 1972): with the
 non-increasing fit `iso` of the per-budget means Y, weights S / s^2 of S seeds and the pooled variance s^2,
 
     T_A = sum w (iso - mean)^2     equal means against non-increasing ones
     T_B = sum w (Y - iso)^2        non-increasing means against any
 
-Their distributions under equal means, which is the least favourable case of T_B too, depend on the numbers of seeds
-only, and are simulated. Everything works on many data sets at once: arrays [sets, budgets].
+Their distributions under equal means, which is also the least favourable case of T_B, depend only on the numbers of
+seeds and are simulated. All functions work on many data sets at once: arrays [sets, budgets].
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from scalecore_analysis.scaling.laws import Floats
 __all__ = ["Null", "non_increasing", "null_of", "statistics"]
 
 DRAWS = 100_000
-"""Simulated data sets of a null: the standard error of a tail of 5 % is 0.07 %."""
+"""Simulated data sets of a null distribution: the standard error of a tail of 5 % is 0.07 %."""
 
 
 def non_increasing(means: Floats, weights: Floats) -> Floats:
-    """The weighted least-squares fit that never increases from left to right, of each row of [sets, budgets].
+    """The non-increasing weighted least-squares fit to each row of [sets, budgets].
 
-    By the min-max formula iso_i = min over s <= i of max over t >= i of the mean of s..t: the same as pooling adjacent
-    violators, and for a few budgets faster over many rows.
+    Uses the min-max formula iso_i = min over s <= i of max over t >= i of the mean of s..t, which equals pooling
+    adjacent violators and is faster for a few budgets and many rows.
     """
     count = means.shape[1]
     weights = np.broadcast_to(weights, means.shape)
@@ -55,17 +55,17 @@ def statistics(means: Floats, *, seeds: Sequence[int], variance: Floats) -> tupl
 
 @frozen(kw_only=True, eq=False)
 class Null:
-    """Both statistics under equal means, sorted."""
+    """Sorted draws of both statistics under equal means."""
 
     equal: Floats
     ordered: Floats
 
     def critical(self, level: float) -> tuple[float, float]:
-        """What T_A and T_B exceed with probability `level`."""
+        """Critical values of T_A and T_B at `level`."""
         return float(np.quantile(self.equal, 1 - level)), float(np.quantile(self.ordered, 1 - level))
 
     def p_values(self, equal: float, ordered: float) -> tuple[float, float]:
-        """How often the null gives as much or more; never 0, since the null is simulated."""
+        """The p-values of both statistics; never 0, since the null distribution is simulated."""
 
         def p_value(draws: Floats, seen: float) -> float:
             return float((1 + len(draws) - np.searchsorted(draws, seen, side="left")) / (1 + len(draws)))
@@ -74,9 +74,9 @@ class Null:
 
 
 def null_of(seeds: Sequence[int], *, draws: int = DRAWS, seed: int = 0) -> Null:
-    """The null of a design: normal means of unit variance, the pooled variance with sum(S - 1) degrees of freedom.
+    """The null distribution of a design: normal means, and a pooled variance with sum(S - 1) degrees of freedom.
 
-    Of more than 20 budgets fewer data sets are drawn, as many as fit into the same memory.
+    For more than 20 budgets fewer data sets are drawn, to limit the memory.
     """
     draws = min(draws, 20 * DRAWS // len(seeds))
     generator = np.random.default_rng(seed)

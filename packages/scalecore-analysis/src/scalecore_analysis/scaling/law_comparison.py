@@ -1,6 +1,6 @@
-"""Which law the data speak for: AICc weights, what a law without the largest budget says of it, and lack of fit.
+"""Compare laws: AICc weights, prediction of the largest budget from the others, and lack of fit.
 
-Weights and lack of fit compare squared differences of logs, so the laws are fitted by least squares there.
+Weights and lack of fit compare squared differences of logs, so they use least-squares fits.
 """
 
 from __future__ import annotations
@@ -28,57 +28,57 @@ __all__ = [
 ]
 
 D_SPAN = 1.5
-"""A law in D needs data that span at least this factor, also at one N."""
+"""A law in D needs amounts of data that span at least this factor, also at a fixed N."""
 LEVELS = 3
-"""A floor, a coefficient and an exponent are determined by as many values of N, or of D, and no fewer."""
+"""Minimum number of values of N, or of D, to determine a floor, a coefficient and an exponent."""
 OPEN = 1.0
-"""A standard error of an exponent, or of the log of a coefficient, from which it may be anything."""
+"""Standard error above which an exponent, or the log of a coefficient, counts as undetermined."""
 DIGITS = 1e-6
-"""Losses are not known more closely than this share of them, also where a law joins them without a rest."""
+"""Smallest relative error of losses that is assumed, even if a law interpolates them exactly."""
 
 
 def untestable(law: Law, points: Points) -> str | None:
-    """Why these points cannot tell this law from one that just joins them, or None."""
+    """Why these points cannot distinguish this law from an interpolation, or None."""
     sizes, runs = len(np.unique(points.parameters)), len(points.losses)
     if runs == 1:
         return "there is only one run"
     if float(np.ptp(points.losses)) == 0:
-        return "the loss is the same in all runs"
+        return "all runs have the same loss"
     if law.uses_windows and (reason := _one_sided(points)) is not None:
         return reason
     if sizes == 1:
-        return f"N does not vary: it is {points.parameters[0]:.12g} in all runs"
+        return f"N is {points.parameters[0]:.12g} in all runs"
     cells = len(np.unique(points.repeated(law))) if law.uses_windows else sizes
     if cells <= law.count:
         what = "sizes and amounts of data" if law.uses_windows else "sizes"
-        return f"{law.count} parameters of the mean need at least {law.count + 1} {what}, there are {cells}"
+        return f"{law.count} parameters of the mean require at least {law.count + 1} {what}; there are {cells}"
     if runs < (least := law.count + 3):
-        return f"its parameters and the spread of the runs need at least {least} runs, there are {runs}"
+        return f"parameters and variance require at least {least} runs; there are {runs}"
     return None
 
 
 def _one_sided(points: Points) -> str | None:
-    """Why a law in N and D cannot be told from one in N or D alone, or None."""
+    """Why a law in N and D cannot be distinguished from one in N or D alone, or None."""
     if not points.known:
-        return "D is not known for every run"
+        return "D is unknown for some runs"
     span = float(points.windows.max() / points.windows.min())
     if span < D_SPAN:
-        return f"D spans a factor of {span:.3g} only"
+        return f"D spans only a factor of {span:.3g}"
     for name, values in (("N", points.parameters), ("D", points.windows)):
         if (levels := len(np.unique(values))) < LEVELS:
-            return f"a term that falls with {name} needs at least {LEVELS} values of {name}, there are {levels}"
+            return f"a term in {name} requires at least {LEVELS} values of {name}; there are {levels}"
     n, d = (np.log(one) - np.log(one).mean() for one in (points.parameters, points.windows))
     beside = d - n * float(n @ d) / float(n @ n)
     if (span := float(np.exp(np.ptp(beside)))) < D_SPAN:
-        return f"D follows N: at one N it spans a factor of {span:.3g} only"
+        return f"D follows N: at fixed N it spans only a factor of {span:.3g}"
     return None
 
 
 def undetermined(fit: Fit) -> str | None:
-    """Why these points leave parameters of a least-squares fit open, or None.
+    """Which parameters of a least-squares fit these points do not determine, or None.
 
-    A coefficient whose standard error is a factor of e, or an exponent whose error is 1, may be anything; so may one
-    that lies on its upper bound. Resamples that start from such a value stay near it, and would call it certain.
+    A parameter is undetermined if it is at its upper bound, or if its standard error is at least a factor of e (a
+    coefficient) or 1 (an exponent). Resamples that start from such a value stay near it and underestimate its variance.
     """
     law, points, theta = fit.law, fit.points, fit.theta
     if law.exponents == 0:
@@ -89,7 +89,7 @@ def undetermined(fit: Fit) -> str | None:
     spread = max(variance**0.5, DIGITS)
     lengths = np.sqrt((points.weights[:, None] * gradient**2).sum(axis=0))
     scaled = np.sqrt(points.weights)[:, None] * gradient / np.where(lengths > 0, lengths, 1.0)
-    # Columns of length one: then a singular value says how far one parameter can be made up for by the others.
+    # With columns of length one, small singular values show parameters that the others can compensate.
     _, singular, axes = np.linalg.svd(scaled, full_matrices=False)
     shares = np.linalg.norm(axes / np.maximum(singular, 1e-9)[:, None], axis=0)
     errors = spread * shares / np.maximum(lengths, 1e-300)
@@ -103,7 +103,7 @@ def undetermined(fit: Fit) -> str | None:
 
 
 def cell_means(points: Points, groups: npt.NDArray[np.int64] | None = None) -> tuple[Floats, Floats, Floats]:
-    """Of each cell, or group: the mean log of N, the mean log of the loss, the sum of the weights; [cells] each."""
+    """For each cell or group: the mean log of N, the mean log of the loss, the sum of the weights; [cells] each."""
     of = points.cells if groups is None else groups
     position = np.searchsorted(np.unique(of), of)
     counts: Floats = np.bincount(position, points.weights).astype(np.float64)
@@ -112,7 +112,7 @@ def cell_means(points: Points, groups: npt.NDArray[np.int64] | None = None) -> t
 
 
 def isotonic_residuals(points: Points) -> tuple[Floats, int]:
-    """Differences of logs [runs] from the non-increasing fit of the sizes' means, and its number of levels."""
+    """Differences of logs [runs] from the non-increasing fit to the means by size, and its number of levels."""
     _, means, counts = cell_means(points, points.budgets)
     fitted = non_increasing(means[None], counts)[0]
     position = np.searchsorted(np.unique(points.budgets), points.budgets)
@@ -120,9 +120,9 @@ def isotonic_residuals(points: Points) -> tuple[Floats, int]:
 
 
 def corrected_aic(residuals: Floats, parameters: int) -> float | None:
-    """AICc of normal residuals; `parameters` of the mean, to which that of the spread is added.
+    """AICc of normal residuals; `parameters` counts those of the mean, and the variance is added.
 
-    After Hurvich and Tsai (1989). None where there are too few runs for so many parameters, or nothing is left over.
+    After Hurvich and Tsai (1989). None if there are too few runs for the parameters, or if all residuals are 0.
     """
     runs, count = len(residuals), parameters + 1
     squares = float(residuals @ residuals)
@@ -132,7 +132,7 @@ def corrected_aic(residuals: Floats, parameters: int) -> float | None:
 
 
 def akaike_weights(values: dict[str, float | None]) -> dict[str, float | None]:
-    """How the evidence is shared between those that have an AICc; they sum to 1."""
+    """Akaike weights of the laws that have an AICc; they sum to 1."""
     known = {name: value for name, value in values.items() if value is not None}
     if not known:
         return dict.fromkeys(values)
@@ -144,7 +144,7 @@ def akaike_weights(values: dict[str, float | None]) -> dict[str, float | None]:
 
 @frozen(kw_only=True)
 class HeldOutPrediction:
-    """What a law that has not seen the largest budget says of its mean loss."""
+    """Prediction of the largest budget's mean loss by a law fitted to the other budgets."""
 
     predicted: float
     low: float
@@ -158,15 +158,15 @@ class HeldOutPrediction:
 
     @property
     def covered(self) -> bool:
-        """Whether the observed mean lies in the 95 % interval."""
+        """Whether the observed mean is in the 95 % interval."""
         return self.low <= self.observed <= self.high
 
 
 def leave_largest_out(law: Law, points: Points, *, resamples: int, seed: int) -> HeldOutPrediction | None:
-    """Fit all budgets but the largest, predict the mean over its runs; None where too few sizes are left.
+    """Fit all budgets except the largest, and predict the mean of its runs; None if too few sizes remain.
 
-    The interval takes in both the fit, by resampling its runs, and the spread of the mean that is predicted, by that of
-    the runs within their budgets.
+    The prediction interval includes the variance of the fit, from resampled runs, and the variance of the predicted
+    mean, from the runs within budgets.
     """
     largest = int(points.budgets.max())
     rest, held = points.without(largest), points.budgets == largest
@@ -180,7 +180,7 @@ def leave_largest_out(law: Law, points: Points, *, resamples: int, seed: int) ->
     draws = np.log(fitted.predict(*at, theta=thetas)).mean(axis=1)
     _, means, counts = cell_means(rest)
     expected, freedom = means[np.searchsorted(np.unique(rest.cells), rest.cells)], len(rest.losses) - len(counts)
-    if freedom <= 0:  # nothing is repeated: the residuals of the law estimate the spread of the runs
+    if freedom <= 0:  # no repeated cells: estimate the variance of the runs from the law's residuals
         expected = np.log(fitted.predict(rest.parameters, rest.windows))
         freedom = len(rest.losses) - law.count
     if freedom <= 0:
@@ -198,10 +198,10 @@ def leave_largest_out(law: Law, points: Points, *, resamples: int, seed: int) ->
 
 
 def lack_of_fit(law: Law, points: Points, *, draws: int, seed: int) -> float | None:
-    """The p-value of the cells' means lying so far from the law, if it were true: a parametric bootstrap.
+    """The p-value of the lack of fit of the cells' means to the law, by a parametric bootstrap.
 
-    The statistic is the weighted sum of squares between means and law over the pooled variance of the runs. None where
-    there is nothing to test: as many parameters as cells, or no spread of the runs.
+    The statistic is the weighted sum of squares between means and law divided by the pooled variance of the runs. None
+    if there is nothing to test: as many parameters as cells, or no variance of the runs.
     """
     groups = points.repeated(law)
     sizes, means, counts = cell_means(points, groups)

@@ -1,8 +1,8 @@
-"""The laws: how a loss may depend on parameters N and data D, with the gradients that the estimator needs.
+"""The laws: candidate forms of the loss as a function of parameters N and data D, with gradients for the estimator.
 
-A law is evaluated as the log of the predicted loss, at logs of N and D that are centred on the data, since centred
-parameters are less correlated. Sums of terms are log-sum-exp of the logs of the terms, as in Hoffmann et al. (2022,
-Training compute-optimal large language models, D.3).
+A law is evaluated as the log of the predicted loss, at centred logs of N and D, which makes the parameters less
+correlated. Sums of terms are log-sum-exp of the logs of the terms, as in Hoffmann et al. (2022, Training
+compute-optimal large language models, D.3).
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ Floats = npt.NDArray[np.float64]
 LOG10 = float(np.log(10.0))
 LARGEST_EXPONENT = 4.0
 SMALLEST_TERM = 1e-9
-"""A term that the linear solve puts at zero starts at this share of the typical loss: a log needs something."""
+"""Start value, as a share of the typical loss, of a term that the linear solve sets to zero, which has no log."""
 
 
 @frozen(kw_only=True, eq=False)
 class Points:
-    """Losses and what they depend on: one entry for each independent run, all of shape [runs]."""
+    """Losses and their predictors, with one entry per independent run, all of shape [runs]."""
 
     parameters: Floats
     windows: Floats
-    """Training windows seen, D; 1 everywhere where it is not known."""
+    """Training windows seen, D; 1 for all runs if unknown."""
     losses: Floats
     weights: Floats = field()
-    """How much a run counts, with a mean of 1."""
+    """Weights of the runs, with a mean of 1."""
     cells: npt.NDArray[np.int64] = field()
-    """Which runs differ by their seeds only: those of one N, D and configuration. The spread of seeds is theirs."""
+    """Index of N, D and configuration: runs of a cell differ only in their seeds and determine the seed variance."""
     budgets: npt.NDArray[np.int64] = field()
-    """Which runs share a size N: 0 for the smallest."""
+    """Index of the size N: 0 for the smallest."""
     clusters: npt.NDArray[np.int64] = field()
-    """Configuration × seed: what is resampled."""
+    """Index of configuration × seed, the unit of resampling."""
     known: bool = True
     """Whether D is known."""
 
@@ -66,11 +66,11 @@ class Points:
         return np.unique(np.stack(columns), axis=1, return_inverse=True)[1].astype(np.int64).reshape(-1)
 
     def repeated(self, law: Law) -> npt.NDArray[np.int64]:
-        """The cells within which this law predicts one loss."""
+        """The cells for which this law predicts one loss."""
         return self._groups(self.cells.astype(np.float64), self.windows) if law.uses_windows else self.cells
 
     def without(self, budget: int) -> Points:
-        """All runs but those of one budget."""
+        """All runs except those of one budget."""
         keep, columns = self.budgets != budget, asdict(self, filter=lambda one, _: one.name != "known")
         return Points(**{name: values[keep] for name, values in columns.items()}, known=self.known)
 
@@ -80,7 +80,7 @@ Inputs = tuple[Floats, Floats]
 
 
 def centred(parameters: npt.ArrayLike, windows: npt.ArrayLike, *, of: Points) -> Inputs:
-    """Natural logs of N and D, less the means of the logs of the points that are fitted."""
+    """Natural logs of N and D, minus the means of the logs of the fitted points."""
     logs = (np.log(np.asarray(parameters, np.float64)), np.log(np.asarray(windows, np.float64)))
     return logs[0] - np.log(of.parameters).mean(), logs[1] - np.log(of.windows).mean()
 
@@ -94,22 +94,22 @@ class Law:
     name: str
     text: str
     names: tuple[str, ...]
-    """What papers call the parameters, in the order of `terms`."""
+    """The usual names of the parameters in papers, in the order of `terms`."""
     terms: Callable[[Floats, Inputs], tuple[Floats, Floats]]
     bounds: Sequence[tuple[float | None, float | None]]
     exponents: int
-    """How many exponents the law has; the rest is linear in the loss for given exponents."""
+    """Number of exponents; given the exponents, the law is linear in its other parameters."""
     columns: Callable[[Floats, Inputs], Floats]
     """For exponents [exponents]: the columns [runs, linear] of the linear part."""
     assemble: Callable[[Floats, Floats, float], Floats]
     """Parameters from linear coefficients, exponents and a typical loss."""
     natural: Callable[[Floats, Points], dict[str, Floats]]
-    """The parameters as papers write them, from fitted ones [..., count]."""
+    """The parameters in the usual form of papers, from fitted ones [..., count]."""
     uses_windows: bool = False
 
     @property
     def count(self) -> int:
-        """Parameters of the mean."""
+        """Number of parameters of the mean."""
         return len(self.names)
 
 
@@ -138,7 +138,7 @@ def _sum(theta: Floats, inputs: Inputs) -> tuple[Floats, Floats]:
 def _quadratic(theta: Floats, inputs: Inputs) -> tuple[Floats, Floats]:
     x = inputs[0] / LOG10
     powers = np.stack([np.ones_like(x), x, x**2], axis=-1)
-    # Below zero there is no log: a search that strays there is sent back by an enormous residual.
+    # Losses below zero have no log; the clipped value causes a huge residual, which drives the search back.
     loss = np.maximum(theta @ powers.T, 1e-30)
     return np.log(loss), powers / loss[..., None]
 
@@ -161,7 +161,7 @@ def _assembled(linear: Floats, exponents: Floats, typical: float) -> Floats:
 
 
 def _decays(theta: Floats, points: Points) -> dict[str, Floats]:
-    """Coefficient and exponent of each term, the coefficient that of the form that is not centred."""
+    """Coefficient and exponent of each term; the coefficient is converted to the form without centring."""
     found: dict[str, Floats] = {}
     terms = (("A", "alpha", points.parameters), ("B", "beta", points.windows))
     for at, (coefficient, name, values) in enumerate(terms[: theta.shape[-1] // 2]):
@@ -242,4 +242,4 @@ LAWS: Mapping[str, Law] = MappingProxyType(
         )
     }
 )
-"""By name; `isotonic`, which has no formula, is `scalecore_analysis.scaling.isotonic`."""
+"""Laws by name; `isotonic`, which has no formula, is in `scalecore_analysis.scaling.isotonic`."""

@@ -1,4 +1,4 @@
-"""What a design can find: rates of the verdicts under given truths, and how many seeds a finding needs."""
+"""Power of a design: rates of the verdicts under given truths, and the number of seeds for a given power."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ SETS = 4000
 NULL_DRAWS = 20_000
 
 TRUTHS: dict[str, str] = {
-    "falling": "the loss falls by the same amount to each next budget; found when the claim holds",
-    "rising at the end": "it falls, and rises by the same amount to the largest; found when the claim is violated",
-    "flat": "no budget differs; found when it is flat",
+    "falling": "the loss falls by one step from each budget to the next; detected by the verdict holds",
+    "rising at the end": "the loss falls, then rises by one step to the largest budget; detected by violated",
+    "flat": "all budgets have the same loss; detected by flat",
 }
 
 
 def truth_of(kind: str, step: float, budgets: int) -> list[float]:
-    """True means in units of the spread of seeds."""
+    """True means in units of the spread over seeds."""
     if kind == "falling":
         return [-step * index for index in range(budgets)]
     if kind == "rising at the end":
@@ -31,14 +31,14 @@ def truth_of(kind: str, step: float, budgets: int) -> list[float]:
 
 @frozen(kw_only=True)
 class Design:
-    """So many budgets, judged with a margin in units of the spread of seeds. Remembers the nulls it has simulated."""
+    """A number of budgets and a margin in units of the spread over seeds. Caches its simulated null distributions."""
 
     budgets: int
     margin: float
     _nulls: dict[int, Null] = field(factory=dict, init=False, repr=False, eq=False)
 
     def rates(self, kind: str, step: float, *, seeds: int) -> tuple[float, Rates]:
-        """How often the truth is found, and all rates; `step` is in units of the spread of seeds."""
+        """The power and the rates of all verdicts; `step` is in units of the spread over seeds."""
         null = self._nulls.get(seeds)
         if null is None:
             null = self._nulls[seeds] = null_of([seeds] * self.budgets, draws=NULL_DRAWS)
@@ -46,7 +46,7 @@ class Design:
         return {"falling": found.holds, "rising at the end": found.violated, "flat": found.flat}[kind], found
 
     def seeds_for(self, kind: str, step: float, *, power: float = 0.8) -> str:
-        """The fewest seeds of each budget with which the truth is found with this power, or `more than 200`."""
+        """The smallest number of seeds per budget that has this power, or `more than 200`."""
         low, high = 1, 2
         while self.rates(kind, step, seeds=high)[0] < power:
             if high >= MOST_SEEDS:

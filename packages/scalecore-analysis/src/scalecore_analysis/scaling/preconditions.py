@@ -1,4 +1,4 @@
-"""What must be true before a scaling claim can be judged at all; what is not known counts as missing."""
+"""Preconditions of a verdict on a scaling claim; an unknown precondition counts as missing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BUDGETS = 3
 
 @frozen(kw_only=True)
 class Precondition:
-    """One condition: met, not met, or (None) not known; `text` tells what was found."""
+    """One condition: met, not met, or (None) unknown; `text` describes the finding."""
 
     name: str
     met: bool | None
@@ -28,12 +28,12 @@ class Precondition:
     waived: bool = False
 
     @property
-    def stands(self) -> bool:
-        """Whether the verdict may go on past it."""
+    def satisfied(self) -> bool:
+        """Whether the precondition permits a verdict."""
         return bool(self.met) or self.waived
 
     def row(self) -> dict[str, Any]:
-        """For a table."""
+        """A table row."""
         state = "met" if self.met else "NOT KNOWN" if self.met is None else "NOT MET"
         return {"precondition": self.name, "state": f"{state}, waived" if self.waived else state, "found": self.text}
 
@@ -49,29 +49,27 @@ def preconditions(
     grained: bool = False,
     waived: Iterable[str] = (),
 ) -> list[Precondition]:
-    """All of them, met or not, in a fixed order. A metric that is `grained`, such as a rate, may be equal by chance."""
+    """All preconditions in a fixed order. Values of a `grained` metric, such as a rate, may be equal by chance."""
     found = [
         _check(
             "budgets",
-            [f"{len(budgets)} instead of {BUDGETS} or more"] if len(budgets) < BUDGETS else [],
+            [f"{len(budgets)}, at least {BUDGETS} required"] if len(budgets) < BUDGETS else [],
             f"{len(budgets)}",
         ),
         _sizes(budgets),
         _check(
             "tolerance",
-            [f"{one.label} has {_size(one)} parameters, outside of its budget" for one in budgets if not one.within],
-            "counted parameters lie in their budgets",
+            [f"{one.label} has {_size(one)} parameters, outside its budget" for one in budgets if not one.within],
+            "all parameter counts are within their budgets",
             unknown=[one.label for one in budgets if one.within is None],
         ),
         _seeds(budgets, seeds, grained=grained),
         _margin(budgets, margin),
-        _check(
-            "loss", [] if proper else ["not a proper loss; set experimental=true to judge it all the same"], "proper"
-        ),
+        _check("loss", [] if proper else ["not a proper loss; set experimental=true to use it anyway"], "proper"),
         _check(
             "edges",
             [f"{one.label}: {', '.join(one.edges or ())}" for one in budgets if one.edges],
-            "no optimum lies on an edge of its search",
+            "no optimum is on an edge of its search space",
             unknown=[one.label for one in budgets if one.edges is None],
         ),
         _same(budgets),
@@ -79,7 +77,7 @@ def preconditions(
         _baseline(budgets),
         _check(
             "collapse",
-            [f"runs of {one.label} predict a constant [G09]" for one in budgets if one.collapsed],
+            [f"runs of {one.label} predict a constant" for one in budgets if one.collapsed],
             "no model predicts a constant",
             unknown=[one.label for one in budgets if one.collapsed is None],
         ),
@@ -101,7 +99,7 @@ def _check(name: str, problems: Sequence[str], fine: str, *, unknown: Sequence[s
 
 
 def _joined(problems: Sequence[str]) -> str:
-    """The first of them, and how many more there are."""
+    """The first problems, and the number of further ones."""
     more = [f"and {len(problems) - LISTED} more"] if len(problems) > LISTED else []
     return "; ".join([*problems[:LISTED], *more])
 
@@ -119,7 +117,7 @@ def _sizes(budgets: Sequence[BudgetRuns]) -> Precondition:
     if budgets and budgets[0].identity is None:  # cells of a table, several of which may be of one size
         sizes_of = Counter(_size(one) for one in budgets)
         problems = [
-            f"{size} has {count} amounts of data or configurations, of which a verdict compares one"
+            f"size {size} has {count} cells (amounts of data or configurations), but a verdict needs one per size"
             for size, count in sizes_of.items()
             if count > 1
         ]
@@ -131,17 +129,17 @@ def _seeds(budgets: Sequence[BudgetRuns], least: int, *, grained: bool) -> Preco
     problems = [f"{one.label} has {len(one.losses)}" for one in budgets if len(one.losses) < least]
     losses = [loss for one in budgets for loss in one.losses]
     if not problems and not grained and len({*losses}) < len(losses):
-        problems = ["some runs have the same loss to the last digit: these are not independent runs"]
-    text = f"at least {least} of each budget are needed; {_joined(problems)}" if problems else ""
+        problems = ["some runs have exactly the same loss, so they are not independent"]
+    text = f"at least {least} per budget required; {_joined(problems)}" if problems else ""
     return _check("seeds", [text] if text else [], listed([str(len(one.losses)) for one in budgets]))
 
 
 def _margin(budgets: Sequence[BudgetRuns], margin: float | None) -> Precondition:
     declared = {one.margin for one in budgets}
     if margin is None:
-        text = "no study declares one: set guards.margin in the experiment file before the study, or margin=... now"
+        text = "no study declares one: set guards.margin in the experiment file before the study, or pass margin=..."
         if len(declared) > 1:
-            text = f"the studies declare different ones: {listed([str(one) for one in declared])}"
+            text = f"the studies declare different margins: {listed([str(one) for one in declared])}"
         return Precondition(name="margin", met=False, text=text)
     source = "fixed before the studies" if declared == {margin} else "given after the studies"
     return Precondition(name="margin", met=True, text=f"{margin:g}, {source}")
@@ -152,7 +150,7 @@ def _same(budgets: Sequence[BudgetRuns]) -> Precondition:
     identities = [one.identity or {} for one in budgets]
     names = list(dict.fromkeys(name for identity in identities for name in identity))
     different = [name for name in names if len({identity.get(name) for identity in identities}) > 1]
-    problems = [f"the studies differ in {', '.join(different)} [G07]"] if different else []
+    problems = [f"the studies differ in {', '.join(different)}"] if different else []
     return _check("data", problems, "data, target, split and metric are the same", unknown=unknown)
 
 
@@ -165,12 +163,12 @@ def _samples(budgets: Sequence[BudgetRuns], *, samples: int, positives: int) -> 
         elif rarer is not None and rarer < positives:
             problems.append(f"{one.label} has {rarer:g} effective windows of the rarer class, fewer than {positives}")
     unknown = [one.label for one in budgets if one.samples is None]
-    return _check("samples", problems, "enough validation windows [G02]", unknown=unknown)
+    return _check("samples", problems, "enough validation windows", unknown=unknown)
 
 
 def _baseline(budgets: Sequence[BudgetRuns]) -> Precondition:
     problems = [
-        f"{one.label} has {one.mean:.4g}, {one.baseline[0]} {one.baseline[1]:.4g}"
+        f"{one.label} has {one.mean:.4g}, baseline {one.baseline[0]} {one.baseline[1]:.4g}"
         for one in budgets
         if one.baseline is not None and one.mean >= one.baseline[1]
     ]
@@ -179,10 +177,10 @@ def _baseline(budgets: Sequence[BudgetRuns]) -> Precondition:
 
 
 def _dry(budgets: Sequence[BudgetRuns]) -> Precondition:
-    """Rows that say so, and budgets whose losses are one constant: cells that differ in nothing [G12]."""
-    problems = [f"{one.label} is a dry run [G12]" for one in budgets if one.dry]
+    """Budgets marked as dry runs, and budgets with exactly the same losses (guard G12)."""
+    problems = [f"{one.label} is a dry run" for one in budgets if one.dry]
     repeated = [loss for loss, count in Counter(one.losses for one in budgets).items() if count > 1]
     if repeated:
-        problems.append(f"several budgets have the losses {statistics.fmean(repeated[0]):.6g} to the last digit [G12]")
+        problems.append(f"several budgets have exactly the same losses (mean {statistics.fmean(repeated[0]):.6g})")
     unknown = [one.label for one in budgets if one.dry is None]
     return _check("dry runs", problems, "every loss was measured", unknown=unknown)

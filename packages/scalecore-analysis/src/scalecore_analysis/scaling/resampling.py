@@ -1,8 +1,8 @@
 """Bootstrap of a fit: all resamples at once, each by damped Gauss-Newton steps on the same objective.
 
-What is resampled is a run: one configuration under one seed. Single epochs or windows of a run share its luck and are
-never drawn apart. Where every cell of N, D and configuration has three runs or more they are drawn within their cell,
-since the cells were chosen and not drawn.
+The unit of resampling is a run: one configuration with one seed. Epochs and windows of a run are not independent and
+are never drawn separately. If every cell of N, D and configuration has three or more runs, runs are drawn within their
+cell, because the cells were chosen and not sampled.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ __all__ = ["descend_all", "resampled", "weights_of", "widened"]
 
 STEPS = 200
 LEAST_DRAWN = 3
-"""Two runs of a cell say so little of its spread that intervals would hold the truth in 89 instead of 95 %."""
+"""With two runs per cell the variance estimate is so poor that 95 % intervals would cover the truth in only 89 %."""
 MOST_AT_ONCE = 1_000_000
-"""Runs times resamples that are fitted together."""
+"""Maximum of runs times resamples that are fitted together."""
 TOLERANCE = 1e-7
-"""An improvement of the objective by a smaller share than this ends the search of a resample."""
+"""A resample has converged if the relative improvement of its objective is below this."""
 
 
 def resampled(fit: Fit, *, resamples: int, seed: int, delta: float = DELTA) -> Floats:
-    """Parameters [resamples, count] of fits to resampled runs, each started from those of the whole."""
+    """Parameters [resamples, count] of fits to resampled runs, each started from the fit to all runs."""
     points = fit.points
     weights = points.weights * weights_of(points, resamples=resamples, seed=seed)
     inputs = centred(points.parameters, points.windows, of=points)
     parts = []
-    # Thousands of runs are taken in parts, since the gradients of all resamples would not fit into memory.
+    # In parts, since the gradients of all resamples of thousands of runs would not fit into memory.
     step = max(1, MOST_AT_ONCE // len(points.losses))
     for first in range(0, resamples, step):
         part = weights[first : first + step]
@@ -41,10 +41,10 @@ def resampled(fit: Fit, *, resamples: int, seed: int, delta: float = DELTA) -> F
 
 
 def widened(fit: Fit, thetas: Floats) -> Floats:
-    """Resampled parameters, moved away from those of the whole by what drawing with replacement understates.
+    """Resampled parameters, scaled about the fit to all runs to correct the variance of sampling with replacement.
 
-    Of n runs in k cells the resamples vary by (n - k) / n of the true variance: of cells with three runs each by two
-    thirds of it. Where all runs are drawn from each other, the parameters of the law take the place of the cells.
+    Resamples of n runs in k cells have (n - k) / n of the true variance: two thirds with three runs per cell. If all
+    runs are drawn from one group, the number of parameters of the law replaces the number of cells.
     """
     count = len(np.unique(fit.points.clusters))
     drawn_in = _groups(fit.points)
@@ -56,7 +56,7 @@ def widened(fit: Fit, thetas: Floats) -> Floats:
 
 
 def _groups(points: Points) -> list[npt.NDArray[np.int64]]:
-    """Clusters, by position, that are drawn from each other: those of a cell, or all where a cell has too few."""
+    """Groups of clusters, by position, within which runs are drawn: one per cell, or one if a cell has too few."""
     clusters, first = np.unique(points.clusters, return_index=True)
     cells = points.cells[first]
     groups = [np.flatnonzero(cells == one) for one in np.unique(cells)]
@@ -64,7 +64,7 @@ def _groups(points: Points) -> list[npt.NDArray[np.int64]]:
 
 
 def weights_of(points: Points, *, resamples: int, seed: int) -> Floats:
-    """How often each run is drawn: [resamples, runs]. Runs of one cluster are drawn together."""
+    """Number of times each run is drawn: [resamples, runs]. Runs of one cluster are drawn together."""
     generator = np.random.default_rng(seed)
     clusters, member = np.unique(points.clusters, return_inverse=True)
     counts = np.zeros((resamples, len(clusters)))
@@ -79,7 +79,7 @@ def descend_all(law: Law, start: Floats, inputs: Inputs, targets: Floats, *, wei
     """Minimise the weighted sum of Huber losses of many problems at once, from `start` [problems, count].
 
     `targets` are logs of losses [problems, runs]. Levenberg-Marquardt with the weights of iteratively reweighted least
-    squares: no step that makes an objective larger is taken.
+    squares, which rejects steps that increase an objective.
     """
     low = np.array([-np.inf if bound is None else bound for bound, _ in law.bounds])
     high = np.array([np.inf if bound is None else bound for _, bound in law.bounds])
@@ -97,7 +97,7 @@ def descend_all(law: Law, start: Floats, inputs: Inputs, targets: Floats, *, wei
         pull = w * np.minimum(1.0, delta / np.maximum(np.abs(r), 1e-300))
         slope = np.einsum("bn,bnk->bk", pull * r, g)
         curvature = np.einsum("bn,bnk,bnl->bkl", pull, g, g)
-        # A parameter on its bound that would leave it stays.
+        # A parameter at its bound must not leave it.
         at = theta[rows]
         stuck = ((at <= low) & (slope > 0)) | ((at >= high) & (slope < 0))
         slope[stuck] = 0.0

@@ -1,4 +1,4 @@
-"""A table of points for a scaling law: a CSV file with one row for each run."""
+"""Read a table of points for a scaling law: a CSV file with one row per run."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["PointsTable", "read_table"]
 
 REQUIRED = ("parameters", "loss")
 AMOUNTS = ("windows", "tokens")
-"""Names of D: what a run was trained on, in whatever unit."""
+"""Column names of D, the amount of training data, in any unit."""
 NUMBERS = (*REQUIRED, *AMOUNTS, "weight")
 NAMES = ("configuration", "seed", "budget")
 SHOWN = 40
-"""So many characters of a file are shown in a message."""
+"""Maximum number of characters of a file in a message."""
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 Row = Mapping[str, str]
@@ -29,13 +29,11 @@ Row = Mapping[str, str]
 
 @frozen(kw_only=True)
 class PointsTable:
-    """The rows as points, one `BudgetRuns` for each cell: rows of one N, D and configuration, which only seeds tell
-    apart.
-    """
+    """The rows as points, with one `BudgetRuns` per cell: rows with the same N, D and configuration."""
 
     cells: list[BudgetRuns]
     ignored: tuple[str, ...] = ()
-    """Columns that mean nothing here."""
+    """Columns that are not used."""
     weighted: bool = False
 
 
@@ -51,14 +49,14 @@ class _Point:
 
 
 def read_table(path: Path) -> PointsTable:
-    """Read a CSV file with the columns `parameters` (N, in any unit) and `loss`, and where they are known `windows` or
-    `tokens` (D), `weight`, `configuration`, `seed` and `budget`.
+    """Read a CSV file with the columns `parameters` (N, in any unit) and `loss`, and optionally `windows` or `tokens`
+    (D), `weight`, `configuration`, `seed` and `budget`.
 
-    Such a table says nothing of data, split, edges, samples or baselines: what needs them stays open. Raises
-    `DataError` with line and column of what is wrong.
+    A table contains no data, split, edges, samples or baselines, so preconditions on them remain unknown. Raises
+    `DataError` with line and column of an error.
     """
     header, rows = _rows(path)
-    # An optional column without any value says as much as none.
+    # An optional column without values counts as missing.
     given = [name for name in (*NUMBERS, *NAMES) if name in header and any(row[name] for _, row in rows)]
     columns = [*REQUIRED, *(name for name in given if name not in REQUIRED)]
     points = [_point(path, line, row, columns) for line, row in rows]
@@ -75,7 +73,7 @@ def read_table(path: Path) -> PointsTable:
 
 
 def _rows(path: Path) -> tuple[list[str], list[tuple[int, Row]]]:
-    """The header, and each row that is not empty with its line."""
+    """The header, and each non-empty row with its line number."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.reader(stream, strict=True)
@@ -87,14 +85,14 @@ def _rows(path: Path) -> tuple[list[str], list[tuple[int, Row]]]:
         raise DataError(f"{path} cannot be read as CSV: {error}") from error
     lines = [(number, line) for number, line in lines if any(line)]
     if not lines:
-        raise DataError(f"{path} is empty; it needs a header with `parameters` and `loss`, then one row for each run")
+        raise DataError(f"{path} is empty; it needs a header with `parameters` and `loss`, then one row per run")
     (_, header), *rows = lines
     _check_header(path, header)
     if not rows:
-        raise DataError(f"{path} has a header and no rows; it needs one row for each run")
+        raise DataError(f"{path} has a header and no rows; it needs one row per run")
     for number, line in rows:
         if len(line) != len(header):
-            raise DataError(f"{path}:{number}: {len(line)} values, where the header names {len(header)} columns")
+            raise DataError(f"{path}:{number}: {len(line)} values, but the header names {len(header)} columns")
     return header, [(number, dict(zip(header, line, strict=True))) for number, line in rows]
 
 
@@ -105,13 +103,13 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
     for name in REQUIRED:
         if name not in header:
             separator = next((one for one in SEPARATORS if one in "".join(header)), None)
-            hint = f"; it seems to be separated by {SEPARATORS[separator]}, not commas" if separator else ""
+            hint = f"; the separator seems to be {SEPARATORS[separator]}, not commas" if separator else ""
             raise DataError(
-                f"{path}: no column {name!r}; it needs `parameters` and `loss`, one row for each run. Its columns: "
+                f"{path}: no column {name!r}; `parameters` and `loss` are required, one row per run. Columns: "
                 f"{listed([repr(one[:SHOWN]) for one in header])}{hint}"
             )
     if all(name in header for name in AMOUNTS):
-        raise DataError(f"{path}: both `windows` and `tokens` are columns; D is one of them")
+        raise DataError(f"{path}: both `windows` and `tokens` are columns; only one can be D")
 
 
 def _point(path: Path, line: int, row: Row, columns: Sequence[str]) -> _Point:
@@ -127,7 +125,7 @@ def _number(path: Path, line: int, column: str, text: str) -> float:
     if not text:
         raise DataError(f"{path}:{line}: no value in column {column!r}")
     try:
-        number = float("" if "_" in text else text)  # Python reads 1_000
+        number = float("" if "_" in text else text)  # Python accepts 1_000
     except ValueError:
         raise DataError(f"{path}:{line}: column {column!r} must be a number, not {text[:SHOWN]!r}") from None
     if not 0 < number < math.inf:
@@ -136,7 +134,7 @@ def _number(path: Path, line: int, column: str, text: str) -> float:
 
 
 def _refuse_repeats(path: Path, points: Sequence[_Point]) -> None:
-    """A run that is there twice would count twice, and make intervals narrower."""
+    """Refuse a repeated run, which would count twice and make intervals too narrow."""
     seen: dict[tuple[object, ...], int] = {}
     for point in points:
         key = (*point.cell, point.names["seed"]) if point.names["seed"] else (*point.cell, point.run.loss)
@@ -145,13 +143,13 @@ def _refuse_repeats(path: Path, points: Sequence[_Point]) -> None:
             continue
         what, column = ("seed", "configuration") if point.names["seed"] else ("loss", "seed")
         raise DataError(
-            f"{path}:{point.line}: the same parameters, D, configuration and {what} as line {first}, so one run would "
-            f"count twice: remove a row, or tell two runs apart in a column `{column}`"
+            f"{path}:{point.line}: same parameters, D, configuration and {what} as line {first}, so one run would "
+            f"count twice: remove a row, or distinguish two runs in a column `{column}`"
         )
 
 
 def _label(group: Sequence[_Point]) -> str:
-    """The name of a cell: its budgets where they are named, and what makes it a cell."""
+    """The label of a cell: its budgets if named, else its N, and its D and configuration."""
     run, names = group[0].run, group[0].names
     budgets = dict.fromkeys(point.names["budget"] for point in group if point.names["budget"])
     return ", ".join([*(budgets or [f"N {run.parameters:.6g}"]), *_details(run, names)])

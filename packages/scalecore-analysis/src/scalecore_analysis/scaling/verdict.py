@@ -1,14 +1,14 @@
-"""The verdict on a scaling claim, from per-budget means over seeds and a margin that was fixed before the study.
+"""The verdict on a scaling claim, from per-budget means over seeds and a margin that was set before the study.
 
-| verdict | when |
+| verdict | condition |
 |---|---|
-| flat | every two budgets differ by less than the margin: two one-sided tests each |
-| violated | not flat, and the means increase somewhere: T_B is beyond its critical value |
+| flat | all pairs of budgets differ by less than the margin: two one-sided tests each |
+| violated | not flat, and the means increase somewhere: T_B exceeds its critical value |
 | holds | neither, the means are not equal (T_A), and no step to the next budget is worse by the margin or more |
 | inconclusive | none of these |
 
-Flat comes first: what lies within the margin is no finding, however many seeds there are. The same function judges one
-study and the many simulated ones from which the rates of error and the power are taken.
+Flat has precedence: a difference within the margin is not relevant, however many seeds there are. The same function
+classifies a study and the simulated studies from which error rates and power are computed.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from scalecore_analysis.scaling.laws import Floats
 __all__ = ["CONFIDENCE", "LEVEL", "SIMULATED", "ScalingVerdict", "classify", "rates", "smallest_effect", "step_bounds"]
 
 LEVEL = 0.04
-"""Of the two tests. Below 5 %, so that errors stay below that where the seeds of one budget spread three times as much
-as those of another, which the pooled variance does not know.
+"""Significance level of the two tests. It is below 5 % so that error rates stay below 5 % if the standard deviation
+over seeds of one budget is three times that of another, which the pooled variance ignores.
 """
 CONFIDENCE = 0.95
-"""Of the one-sided bounds that are compared with the margin."""
+"""Confidence level of the one-sided bounds that are compared with the margin."""
 
 
 class ScalingVerdict(StrEnum):
-    """What can be said about the claim that larger models have a lower loss."""
+    """The verdict on the claim that larger models have a lower loss."""
 
     HOLDS = "holds"
     HOLDS_WITH_POWER_LAW = "holds with power law"
@@ -47,13 +47,13 @@ class ScalingVerdict(StrEnum):
 
 
 SIMULATED = (ScalingVerdict.HOLDS, ScalingVerdict.VIOLATED, ScalingVerdict.FLAT, ScalingVerdict.INCONCLUSIVE)
-"""What `classify` returns, as positions in this tuple."""
+"""The verdicts of `classify`, which returns positions in this tuple."""
 
 
 def classify(
     means: Floats, *, seeds: Sequence[int], variance: Floats, margin: Floats, null: Null
 ) -> npt.NDArray[np.int64]:
-    """A verdict for each set of means [sets, budgets], smallest budget first, pooled variance [sets], margin [sets]."""
+    """A verdict for each set of means [sets, budgets], smallest budget first; variance and margin are [sets]."""
     equal, ordered = statistics(means, seeds=seeds, variance=variance)
     critical_equal, critical_ordered = null.critical(LEVEL)
     flat = np.ones(len(means), dtype=bool)
@@ -87,7 +87,7 @@ def _width(first: int, second: int, *, variance: Floats, freedom: int) -> Floats
 
 @frozen(kw_only=True)
 class Rates:
-    """How often each verdict is given to a truth."""
+    """The rate of each verdict for a given truth."""
 
     holds: float
     violated: float
@@ -105,9 +105,9 @@ def rates(
     seed: int = 1,
     null: Null | None = None,
 ) -> Rates:
-    """Rates of the verdicts where the true means, in units of the seeds' standard deviation, are `truth`.
+    """Rates of the verdicts for the true means `truth`, in units of the standard deviation over seeds.
 
-    `spreads` are the true standard deviations of the seeds of each budget, 1 where they are not given.
+    `spreads` are the true standard deviations over seeds of each budget; the default is 1.
     """
     generator = np.random.default_rng(seed)
     budgets = len(truth)
@@ -126,7 +126,8 @@ def rates(
 
 
 def smallest_effect(*, seeds: Sequence[int], variance: float, power: float = 0.8) -> float:
-    """The difference of two budgets that a two-sided t test at 5 % finds with this power: about 2.8 standard errors."""
+    """The difference between two budgets that a two-sided t test at 5 % detects with this power, about 2.8 standard
+    errors."""
     freedom = _freedom(seeds)
     error = np.sqrt(variance * max(1 / first + 1 / second for first, second in combinations(seeds, 2)))
     return float((student.ppf(0.975, freedom) + student.ppf(power, freedom)) * error)
