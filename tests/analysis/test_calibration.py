@@ -80,7 +80,7 @@ def test_isotonic_regression_is_refused_below_200_positives() -> None:
     rare = np.zeros(1000)
     rare[:199] = 1
     assert fit_calibrators(logits, rare)["isotonic"] == (
-        "refused: 199 windows of the rarer class, at least 200 are needed"
+        "refused: 199 windows of the rarer class, at least 200 are required"
     )
     assert fit_calibrators(logits, 1 - rare)["isotonic"] == fit_calibrators(logits, rare)["isotonic"]
     rare[199] = 1

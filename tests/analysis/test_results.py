@@ -64,7 +64,7 @@ def test_ties_are_found_by_paired_comparison(forecasters: StudyView) -> None:
     assert found["best"]["tied"] == 2
     assert found["best"]["trial"] in (0, 1)
     assert result.summary[0].endswith(
-        f"1 other tied with it; better than the best baseline ({found['best']['baseline']} "
+        f"tied with 1 other trial; better than the best baseline ({found['best']['baseline']} "
         f"{found['best']['its loss']:.4f})."
     )
 
