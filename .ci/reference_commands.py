@@ -25,6 +25,8 @@ _INTRODUCTION = """\
 """
 _SHARED = ("--no-plugins", "--block", "--help")
 """Options that most commands have: described once."""
+_KEPT = (22, 5)
+"""Lines of a transcript that are shown, from its beginning and its end."""
 
 
 def render_commands(output: Path) -> str:
@@ -38,8 +40,13 @@ def render_commands(output: Path) -> str:
         for name in names:
             lines += ["", *_command(_found(context, name), f"scalecore {name}", context, level=2)]
             for path in sorted([*output.glob(f"{name}.txt"), *output.glob(f"{name}-*.txt")]):
-                lines += ["", "```console", path.read_text(encoding="utf-8").rstrip(), "```"]
+                lines += ["", "```console", *_shown(path.read_text(encoding="utf-8").rstrip().split("\n")), "```"]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _shown(lines: list[str]) -> list[str]:
+    """The beginning and the end of a long transcript."""
+    return lines if len(lines) <= sum(_KEPT) + 1 else [*lines[: _KEPT[0]], "...", *lines[-_KEPT[1] :]]
 
 
 def option_names() -> dict[str, list[str]]:
