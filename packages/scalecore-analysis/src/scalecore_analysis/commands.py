@@ -1,4 +1,4 @@
-"""The commands of this package: `scalecore report`, which is the analysis of that name, and `scalecore import`."""
+"""The commands `scalecore report`, which runs the analysis `report`, and `scalecore import`."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ def report(
     no_plugins: bool,
     block: tuple[str, ...],
 ) -> None:
-    """Write everything about a STUDY on one page: its folder, its experiment file, or a folder of studies.
+    """Write a report of one or more studies.
 
-    Printed as Markdown, and stored as analyses/report in the study's folder: result.json, result.md, and report.html
-    with figures and all trials, which opens offline. Works while a study runs, and changes nothing in it. It is the
-    analysis `report` of scalecore-analysis.
+    STUDY is a study's folder, its experiment file, or a folder of studies. The report is printed as Markdown and
+    stored in analyses/report of the study's folder: result.json, result.md, and report.html, which contains figures and
+    all trials and opens offline. The study may be running and is not changed. The command runs the analysis `report` of
+    scalecore-analysis.
 
     \b
     Examples:
@@ -40,7 +41,7 @@ def report(
     context.invoke(
         analyze,
         name="report",
-        # Absolute, so that none reads like an option of the analysis.
+        # Absolute, so that no path can be mistaken for an option of the analysis.
         arguments=tuple(str(study.absolute()) for study in studies),
         output=output,
         as_json=as_json,
@@ -58,8 +59,8 @@ def report(
 @click.option(
     "--into", required=True, type=click.Path(path_type=Path), help="The study's folder, or an experiment file."
 )
-@click.option("--dry-run", is_flag=True, help="Show a summary and the verdicts, and write nothing.")
-@click.option("--allow-other-data", is_flag=True, help="Take results that were measured on other data, too.")
+@click.option("--dry-run", is_flag=True, help="Show a summary and the verdicts; write nothing.")
+@click.option("--allow-other-data", is_flag=True, help="Also import results that were measured on other data.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdicts as JSON.")
 @plugin_options
 def import_results(
@@ -71,17 +72,18 @@ def import_results(
     no_plugins: bool,
     block: tuple[str, ...],
 ) -> None:
-    """Warm-start the study INTO from earlier results, with a verdict for each record.
+    """Warm-start a study from earlier results.
 
-    PATH is a JSON file with one trial or a list of them, a CSV table, the folder of a study, or a folder of such files.
-    --dry-run begins with one summary of all files: exact repeats, trials within the budget in the name of their file,
-    content that contradicts the path, forced trials, optima at an edge. Parameters are counted, never believed.
+    PATH is a JSON file with one trial or a list of trials, a CSV table, the folder of a study, or a folder of such
+    files. Every record gets a verdict. --dry-run first prints a summary of all files: exact repeats, trials within the
+    budget in their file name, content that contradicts the path, forced trials, optima at an edge. Parameter counts are
+    recomputed, not read from the records.
 
-    What is taken is journalled as imported: it warm-starts the strategy, does not count as a trial, and is never the
-    study's best. Importing again changes nothing.
+    Imported records are added to the journal. They warm-start the strategy, do not count as trials, and are never the
+    study's best. Importing them again changes nothing.
 
     \b
-    Exit codes: 0 something was taken or is known already, 2 bad file, 5 every record was refused.
+    Exit codes: 0 a record was imported or already known, 2 bad file, 5 every record was refused.
 
     \b
     Examples:

@@ -1,1 +1,1 @@
-"""What comes after a search: confirm, evaluate, predict. The entry point is `scalecore_promotion.plugin`."""
+"""Work after a search: confirm, evaluate, predict. The entry point is `scalecore_promotion.plugin`."""

@@ -36,7 +36,7 @@ class Cell:
     trial: TrialRecord
     """The best trial of the source, with an architecture of the target."""
     same_as: str | None = None
-    """The study whose best results in the same training here; this cell is then not trained again."""
+    """The study whose best trial needs the same training here; this cell is then not trained again."""
 
     @property
     def own(self) -> bool:

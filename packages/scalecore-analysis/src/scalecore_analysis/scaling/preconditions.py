@@ -141,7 +141,7 @@ def _margin(budgets: Sequence[BudgetRuns], margin: float | None) -> Precondition
         if len(declared) > 1:
             text = f"the studies declare different margins: {listed([str(one) for one in declared])}"
         return Precondition(name="margin", met=False, text=text)
-    source = "fixed before the studies" if declared == {margin} else "given after the studies"
+    source = "set before the studies" if declared == {margin} else "set after the studies"
     return Precondition(name="margin", met=True, text=f"{margin:g}, {source}")
 
 
@@ -168,7 +168,7 @@ def _samples(budgets: Sequence[BudgetRuns], *, samples: int, positives: int) -> 
 
 def _baseline(budgets: Sequence[BudgetRuns]) -> Precondition:
     problems = [
-        f"{one.label} has {one.mean:.4g}, baseline {one.baseline[0]} {one.baseline[1]:.4g}"
+        f"{one.label} has {one.mean:.4g}, not better than {one.baseline[0]} ({one.baseline[1]:.4g})"
         for one in budgets
         if one.baseline is not None and one.mean >= one.baseline[1]
     ]
