@@ -69,7 +69,7 @@ class Objective:
     """`objective:` the metric that ranks trials."""
 
     metric: str = option("val_loss", help="A metric of the validation split.")
-    direction: Literal["minimize", "maximize"] = option("minimize", help="Which is better; must match the metric.")
+    direction: Literal["minimize", "maximize"] = option("minimize", help="The better direction; must match the metric.")
     reduction: Literal["best", "last"] = option("best", help="Use the value of the best or the last epoch.")
 
 
