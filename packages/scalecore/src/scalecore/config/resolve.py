@@ -220,7 +220,7 @@ def _same_names(code: Sequence[Path], *, plugins: Sequence[Path]) -> str | None:
 
 
 def training_choices(experiment: Experiment, *, directed: bool = True) -> TrainingChoices:
-    """The other choices of the experiment that affect which trainer options are valid; `directed` as there."""
+    """Other choices that affect which trainer options are valid; `directed`: whether the file sets the direction."""
     return TrainingChoices(
         metric=experiment.objective.metric,
         directed=directed,
