@@ -106,7 +106,7 @@ def test_the_targets_of_the_page_are_what_it_says(long: Path) -> None:
         # Of a forecast the line says further on which scale it is trained.
         shown = re.search(r"^  target: (.*)$", planned(long, f"dataset.target={target}"), re.MULTILINE)
         assert shown is not None
-        assert shown[1].partition("; trained standardised ")[0] == rule
+        assert shown[1].partition("; standardised in training ")[0] == rule
 
 
 def test_the_splits_of_the_page_can_be_planned(long: Path) -> None:

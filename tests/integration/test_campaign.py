@@ -166,5 +166,5 @@ def test_a_mistake_that_only_the_plan_finds_is_listed(campaign: Study) -> None:
     assert lines[0] == "2 of 2 studies of the campaign cannot run, so none is started:"
     for line, label in zip(lines[1:], LABELS, strict=True):
         assert line.startswith((f"  {label}: {campaign.file.name}:", f"  {label}: {campaign.file}:"))
-        assert "reads a hyper-parameter 'learning_rat'; they read " in line
+        assert "unknown hyper-parameter 'learning_rat'; the trainer and model " in line
     assert not campaign.folder.exists()

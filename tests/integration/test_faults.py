@@ -172,7 +172,7 @@ def test_a_read_only_folder_is_refused(study: Study) -> None:
     with mounted(place, "size=1m,ro") if os.geteuid() == 0 else nullcontext():
         study.write()
         planned = study.cli("plan", str(study.file), code=5)
-        why = "is on a read-only file system" if os.geteuid() == 0 else "may not be written"
+        why = "is on a read-only file system" if os.geteuid() == 0 else "is not writable"
         assert f"  refuse output: {place} {why}" in planned.stdout
         done = study.run(code=5)
         assert f"{place / 'tiny'}: the study's folder cannot be written: " in done.stderr

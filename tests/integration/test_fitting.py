@@ -168,8 +168,8 @@ def test_g40_what_never_fits_is_answered_with_what_to_do(deep: Deep, start: Call
     assert text.startswith("does not fit even with a micro-batch of 1 and recomputed activations: predicted ")
     floor = formatting.size(16 * deep[1].grid.architectures[0].num_parameters)
     assert text.endswith(
-        f"; weights, gradients and moments of the optimizer alone take {floor}, which no micro-batch removes: "
-        "leave such shapes out (search.exclude), take a smaller budget, or a machine with more memory"
+        f"; weights, gradients and optimizer moments alone need {floor} at any micro-batch; exclude such shapes "
+        "(search.exclude), set a smaller budget, or use a machine with more memory"
     )
 
 

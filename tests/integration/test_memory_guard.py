@@ -88,7 +88,7 @@ def test_g40_a_shape_in_quarantine_is_not_run_again_until_the_limit_grows(greedy
     assert len(first["attempts"]) == 1
     assert second["attempts"] == []
     assert second["state"] == "out_of_memory"
-    assert second["reason"] == f"the shape is in quarantine since trial 0: {first['reason']}"
+    assert second["reason"] == f"the shape is quarantined since trial 0: {first['reason']}"
     greedy.experiment["monitors"][0]["limit_gb"] = 2.8
     greedy.run("search.trials=3", code=6)
     assert len(greedy.finished()[2]["attempts"]) == 1

@@ -56,7 +56,7 @@ def message_of(done: subprocess.CompletedProcess[str]) -> str:
     [
         (["search.trails=5"], 2, "unknown key"),
         (["search.budget=5B"], 2, "search.budget=5B: no architecture of the model has"),
-        (["search.space={momentum: {uniform: [0, 1]}}"], 2, "reads a hyper-parameter 'momentum'"),
+        (["search.space={momentum: {uniform: [0, 1]}}"], 2, "unknown hyper-parameter 'momentum'"),
         (["model.use=resnet"], 3, "resnet"),
         (["dataset.features=[Close, Volumes]"], 4, "Volumes"),
         (["guards.min_validation_samples=100000"], 5, "fewer than guards.min_validation_samples: 100000"),
@@ -97,7 +97,7 @@ def test_g34_a_study_goes_on_with_another_search(study: Study) -> None:
         "  model.n_layers: [1, 2, 4] -> [2, 4, 8]",
         '  search.space.dropout: {"uniform": [0.1, 0.3]} -> null',
         "  search.trials: 3 -> 4",
-        f"  {len(fit)} of 3 past trials still fit, and count",
+        f"  {len(fit)} of 3 past trials still fit and count",
     ):
         assert line in head
         assert line in announced
@@ -120,7 +120,7 @@ def test_g34_the_strategy_may_be_swapped(study: Study) -> None:
     del study.experiment["search"]["startup_trials"]
     done = study.run()
     assert '  search.use: "architectural" -> "random"' in done.stdout
-    assert "  1 of 1 past trials still fit, and count" in done.stdout
+    assert "  1 of 1 past trials still fit and count" in done.stdout
     assert sorted(study.finished()) == [0, 1]
 
 
@@ -403,7 +403,7 @@ def test_a_model_plugin_that_raises_while_planning_is_named(study: Study) -> Non
     """A fault in the closed forms of a family is the plugin's: its distribution and the error, exit code 3."""
     with_model(study, replace=("n = data.context * data.features", "n = data.rows"))
     message = refused(study, code=3)
-    assert "model 'mlp' (scalecore-mlp 1.0) cannot tell its architectures: AttributeError:" in message
+    assert "model 'mlp' (scalecore-mlp 1.0) cannot list its architectures: AttributeError:" in message
     assert not study.folder.exists()
 
 
@@ -449,8 +449,8 @@ def test_a_family_that_cannot_be_counted_is_refused(study: Study) -> None:
     without_closed_forms(study, "raise KeyError('heads')")
     message = refused(study, code=3)
     assert message == (
-        "model 'mlp' (scalecore-mlp 1.0) cannot be counted: KeyError: 'heads'; its shapes must be built without their "
-        "data, or the family says their sizes itself (num_parameters, flops, saved_activations)\n"
+        "model 'mlp' (scalecore-mlp 1.0) cannot be counted: KeyError: 'heads'; fix its `build`, or implement "
+        "num_parameters, flops, saved_activations in the family\n"
     )
     assert not study.folder.exists()
 

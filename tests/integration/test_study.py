@@ -128,7 +128,7 @@ def test_plan_writes_nothing(study: Study) -> None:
     assert texts[0] == texts[1]
     for expected in (
         "Architectures: ",
-        "Forced trials, first: ",
+        "Forced trials (run first): ",
         "train ",
         "purge ",
         "Unknown until the first trial: ",

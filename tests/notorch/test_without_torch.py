@@ -111,9 +111,9 @@ def test_plan_shows_data_and_shapes(folder: Path) -> None:
     done = scalecore("plan", "experiment.yaml", folder=folder)
     assert done.returncode == 3
     assert done.stderr == f"experiment.yaml:7:1: training: {MISSING}\n"
-    assert "Architectures: 6 feasible of 6 legal ones\n" in done.stdout
-    assert "baselines, validation loss with its 95 % interval: the numbers to beat\n" in done.stdout
-    assert "Memory of a trial: unknown without the trainer\n" in done.stdout
+    assert "Architectures: 6 feasible of 6 legal\n" in done.stdout
+    assert "baselines to beat, validation loss with 95 % interval:\n" in done.stdout
+    assert "Predicted memory of a trial: unknown without the trainer\n" in done.stdout
     assert " 0 B" not in done.stdout
     assert f"refuse trainer: {MISSING}\n" in done.stdout.replace("  ", " ")
     assert not (folder / "studies").exists()

@@ -21,8 +21,8 @@ from scalecore.plugins.registry import load_registry
 from scalecore.store.journal import Journal
 
 MESSAGE = (
-    "model.revin: removes the level of each window, and model 'patchtst' does not give it back to its outputs: the "
-    "same window at another level would get the same forecast. Leave revin out, or predict classes\n"
+    "model.revin: removes the level of each window, and model 'patchtst' does not restore it in its outputs: the "
+    "same window at another level would get the same forecast. Omit revin, or predict classes\n"
 )
 
 

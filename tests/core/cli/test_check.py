@@ -243,13 +243,13 @@ def test_g11_a_loss_of_another_task_is_refused(
 NAMES = [
     (
         "search: {use: random, space: {momentum: {uniform: [0, 1]}}}",
-        "4:31: search.space.momentum: neither the training core nor model 'linear' reads a hyper-parameter 'momentum'; "
-        "they read epochs, learning_rate, warmup_steps, weight_decay",
+        "4:31: search.space.momentum: unknown hyper-parameter 'momentum'; the trainer and model 'linear' read epochs, "
+        "learning_rate, warmup_steps, weight_decay",
     ),
     (
         "training: {hyperparameters: {drop: 0.1}}",
-        "4:36: training.hyperparameters.drop: neither the training core nor model 'linear' reads a hyper-parameter "
-        "'drop'; they read epochs, learning_rate, warmup_steps, weight_decay",
+        "4:36: training.hyperparameters.drop: unknown hyper-parameter 'drop'; the trainer and model 'linear' read "
+        "epochs, learning_rate, warmup_steps, weight_decay",
     ),
     ("training: {hyperparameters: {epochs: 0}}", "4:38: training.hyperparameters.epochs: 0 is below 1"),
     (
@@ -264,7 +264,7 @@ NAMES = [
     ),
     (
         "search: {use: random, exclude: [width > 1]}",
-        "4:33: search.exclude.0: 'width' in 'width > 1' is no dimension; there are none",
+        "4:33: search.exclude.0: 'width' in 'width > 1' is not a dimension; the dimensions are none",
     ),
 ]
 
@@ -287,4 +287,4 @@ def test_the_names_of_every_study_of_a_campaign_are_checked(on_data: Any) -> Non
     assert result.stderr.count("'mae' is not measured") == 1
     result = on_data(search, sweep)
     assert result.exit_code == 2
-    assert result.stderr.count("reads a hyper-parameter 'momentum'") == 1
+    assert result.stderr.count("unknown hyper-parameter 'momentum'") == 1

@@ -33,14 +33,14 @@ def test_g33_conditions_select_by_value(text: str, expected: bool) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("width == 64", "'width' in 'width == 64' is no dimension; there are d_model, n_layers, n_heads"),
+        ("width == 64", "'width' in 'width == 64' is not a dimension; the dimensions are d_model, n_layers, n_heads"),
         ("d_model ==", "'d_model ==' is not a condition such as `d_model == 1024 and n_layers >= 256`"),
-        ("__import__('os').system('true')", "`__import__('os').system('true')` is not understood in"),
-        ("d_model.real", "`d_model.real` is not understood in"),
-        ("d_model == '64'", "`'64'` is not understood in"),
-        ("[d_model]", "`[d_model]` is not understood in"),
-        ("d_model ** 9999999 > 1", "`d_model ** 9999999` is not understood in"),
-        ("d_model in (64, 128)", "`d_model in (64, 128)` is not understood in"),
+        ("__import__('os').system('true')", "`__import__('os').system('true')` is not supported in"),
+        ("d_model.real", "`d_model.real` is not supported in"),
+        ("d_model == '64'", "`'64'` is not supported in"),
+        ("[d_model]", "`[d_model]` is not supported in"),
+        ("d_model ** 9999999 > 1", "`d_model ** 9999999` is not supported in"),
+        ("d_model in (64, 128)", "`d_model in (64, 128)` is not supported in"),
     ],
 )
 def test_anything_else_is_refused(text: str, message: str) -> None:

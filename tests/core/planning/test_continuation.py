@@ -107,9 +107,9 @@ def asked(width: int = 64, **values: Any) -> AskedTrial:
     ("trial", "reason"),
     [
         (asked(), None),
-        (asked(width=32), "width=32 is no feasible architecture any more"),
-        (asked(rate=0.5), "rate=0.5 is outside of today's space"),
-        (asked(epochs=16), "epochs=16, now it is fixed at 8"),
+        (asked(width=32), "width=32 is no longer a feasible architecture"),
+        (asked(rate=0.5), "rate=0.5 is outside the current space"),
+        (asked(epochs=16), "epochs=16, but it is now fixed at 8"),
     ],
 )
 def test_g34_a_past_trial_fits_by_the_values_that_it_had(trial: AskedTrial, reason: str | None) -> None:
@@ -143,9 +143,9 @@ def test_people_are_told_what_changed_and_what_counts() -> None:
     """Every key, how many trials fit, and each that does not."""
     lines = continuation_lines([Change(key="search.trials", before=5, after=6)], {1: "it has no gain"}, 5)
     assert lines == [
-        "the search changed since the study was last run (in the study -> in the file):",
+        "the search changed since the last run of the study (study -> file):",
         "  search.trials: 5 -> 6",
-        "  4 of 5 past trials still fit, and count",
+        "  4 of 5 past trials still fit and count",
         "  trial 1 no longer counts: it has no gain",
     ]
     assert continuation_lines([], {}, 5) == []

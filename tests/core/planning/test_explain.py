@@ -118,7 +118,7 @@ def test_why_the_last_trial_was_chosen_is_told() -> None:
     """Its origin, the reason in words, and what the sampler had suggested."""
     lines = explain_lines(explain_search(plan(FORCED), study(FORCED, MOVED)))
     assert lines[-3:] == [
-        "last chosen: trial 1, redirected; width=16 depth=1 params=256",
+        "last proposed: trial 1, redirected; width=16 depth=1 params=256",
         "  because: it was tried",
         "  moved from: width=8 depth=1 rate=0.5",
     ]
@@ -165,6 +165,5 @@ def test_what_the_strategy_told_at_the_end_is_shown() -> None:
     lines = explain_lines(explain_search(plan(), replay([event_of(SearchExplained, search=told)])))
     assert lines[-2:] == [
         "strategy: a dozen, then a model",
-        "recommended by what it has learnt: trial 1, width=16, expected 0.5100, standard deviation 0.0100; "
-        "observed 0.5000",
+        "recommended by the strategy: trial 1, width=16, expected 0.5100, standard deviation 0.0100; observed 0.5000",
     ]

@@ -49,10 +49,7 @@ def test_the_closed_form_is_one_figure_with_its_range() -> None:
 def test_the_traced_figure_of_a_run_replaces_it_and_says_so() -> None:
     """Of the same shape and micro-batch; what could not be traced, or is another shape's, replaces nothing."""
     line = memory_lines(memory_figures(PLANNED, smoke()))[1]
-    assert line == (
-        "largest shape by memory, d=16, at micro-batch 64: 650 MB (traced by the run, in place of the plan's closed "
-        "form of 900 MB)"
-    )
+    assert line == ("largest shape by memory, d=16, at micro-batch 64: 650 MB (traced by the run; closed form: 900 MB)")
     for other in ({"architecture": "d=32"}, {"of_a_trial": {"memory": MB, "source": "closed form"}}):
         assert memory_figures(PLANNED, smoke(**other)) == memory_figures(PLANNED, None)
 

@@ -31,7 +31,7 @@ class Leaves:
 
 @pytest.mark.parametrize(
     ("made", "reason"),
-    [(NoPanel(), "TypeError: panel() returned NoneType, no Panel"), (Leaves(), "SystemExit: bye")],
+    [(NoPanel(), "TypeError: panel() returned NoneType, not a Panel"), (Leaves(), "SystemExit: bye")],
 )
 def test_a_dataset_that_gives_no_panel_is_named(tmp_path: Path, made: Any, reason: str) -> None:
     """Nothing, and a plugin that ends the process, are the dataset's faults and none of the core's."""

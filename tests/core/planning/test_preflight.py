@@ -45,9 +45,9 @@ def open_files(limit: int) -> tuple[str, str]:
 
 def test_few_open_files_are_told_before_they_run_out() -> None:
     """Some are warned of, too few refused."""
-    assert open_files(1024) == ("ok", "1024 may be open at once")
-    assert open_files(200) == ("warn", "only 200 may be open at once")
-    assert open_files(48) == ("refuse", "only 48 may be open at once")
+    assert open_files(1024) == ("ok", "limit of 1024")
+    assert open_files(200) == ("warn", "limit of 200 is too low")
+    assert open_files(48) == ("refuse", "limit of 48 is too low")
 
 
 def test_another_run_on_the_machine_is_found(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_another_run_on_the_machine_is_found(tmp_path: Path) -> None:
         finding = machine_findings()[1]
         assert finding.level == "warn"
         assert f"in {tmp_path}" in finding.message
-        assert finding.message.endswith("): they share its memory, cores and GPUs")
+        assert finding.message.endswith(") share its memory, cores and GPUs")
     finally:
         for process in runs:
             process.kill()
@@ -81,7 +81,7 @@ def test_a_folder_that_cannot_hold_a_study_is_refused(tmp_path: Path) -> None:
     """A file in its place, or no right to write; one that will be made is looked at where it will be."""
     (tmp_path / "file").touch()
     (found,) = folder_findings(tmp_path / "file")
-    assert (found.level, found.message) == ("refuse", f"{tmp_path}/file is no folder")
+    assert (found.level, found.message) == ("refuse", f"{tmp_path}/file is not a folder")
     (found,) = folder_findings(tmp_path / "studies" / "new")
     assert found.level == "ok"
     assert found.message.startswith(f"{tmp_path} can be written")
@@ -92,7 +92,7 @@ def test_a_device_that_cannot_be_there_is_refused() -> None:
     assert device_finding("cpu").level == "ok"
     if sys.platform != "darwin":
         found = device_finding("mps")
-        assert (found.level, found.message) == ("refuse", "mps is asked for, and this is no Mac")
+        assert (found.level, found.message) == ("refuse", "mps is set, but this machine is not a Mac")
 
 
 HERE = FoundGpus(names=("GPU-a", "GPU-b"), source="libcuda.so.1")
@@ -106,9 +106,9 @@ STUB = FoundGpus(source="libcuda.so.1: stub", problem="libcuda.so.1: stub")
 @pytest.mark.parametrize(
     ("wanted", "study", "gpus", "build", "level", "message"),
     [
-        ("auto", None, NONE, "cpu", "ok", f"auto: the CPU, no GPU is found ({NONE.source})"),
-        ("auto", None, HIDDEN, "cu130", "ok", f"auto: the CPU, no GPU is found ({HIDDEN.source})"),
-        ("auto", None, STUB, "cu130", "ok", "auto: the CPU, no GPU is found (libcuda.so.1: stub)"),
+        ("auto", None, NONE, "cpu", "ok", f"auto: the CPU, no GPU found ({NONE.source})"),
+        ("auto", None, HIDDEN, "cu130", "ok", f"auto: the CPU, no GPU found ({HIDDEN.source})"),
+        ("auto", None, STUB, "cu130", "ok", "auto: the CPU, no GPU found (libcuda.so.1: stub)"),
         ("auto", None, HERE, "cu130", "ok", "auto: CUDA, 2 GPUs (by libcuda.so.1)"),
         (
             "auto",
@@ -116,24 +116,24 @@ STUB = FoundGpus(source="libcuda.so.1: stub", problem="libcuda.so.1: stub")
             HERE,
             "cpu",
             "warn",
-            "there is a driver with 2 GPUs (by libcuda.so.1), and torch is a build without CUDA: the CPU is used",
+            "the driver reports 2 GPUs (by libcuda.so.1), but torch is built without CUDA: trials use the CPU",
         ),
         ("cuda", None, HERE, "cu130", "ok", "cuda: 2 GPUs (by libcuda.so.1)"),
-        ("cuda", None, HERE, "cpu", "refuse", "cuda is asked for, and torch is a build without CUDA"),
-        ("cuda", None, NONE, "cu130", "refuse", f"cuda is asked for, and {NONE.source}"),
-        ("cuda", None, STUB, "cu130", "refuse", "cuda is asked for, and libcuda.so.1: stub"),
+        ("cuda", None, HERE, "cpu", "refuse", "cuda is set, but torch is built without CUDA"),
+        ("cuda", None, NONE, "cu130", "refuse", f"cuda is set, but {NONE.source}"),
+        ("cuda", None, STUB, "cu130", "refuse", "cuda is set, but libcuda.so.1: stub"),
         (
             "cuda",
             None,
             SICK,
             "cu130",
             "warn",
-            "cuda: 1 GPU (by libnvidia-ml.so.1), and CUDA may not be able to use them: libcuda.so.1: unknown error",
+            "cuda: 1 GPU (by libnvidia-ml.so.1), but CUDA may be unable to use them: libcuda.so.1: unknown error",
         ),
         ("auto", "cuda", HERE, "cu130", "ok", "auto: 2 GPUs (by libcuda.so.1), as the study began"),
-        ("auto", "cuda", HIDDEN, "cu130", "refuse", f"this study trains on cuda (NVIDIA H200), and {HIDDEN.source}"),
+        ("auto", "cuda", HIDDEN, "cu130", "refuse", f"this study trains on cuda (NVIDIA H200), but {HIDDEN.source}"),
         ("auto", "cpu", HERE, "cu130", "ok", "auto: cpu, as the study began"),
-        ("auto", "mps", HERE, "cu130", "refuse", "this study trains on mps, and this is no Mac"),
+        ("auto", "mps", HERE, "cu130", "refuse", "this study trains on mps, but this machine is not a Mac"),
         ("cpu", "cpu", HERE, "cu130", "ok", "cpu"),
     ],
 )
@@ -170,7 +170,7 @@ def test_a_warm_up_longer_than_the_training_is_told_before(tmp_path: Path) -> No
     space = "search.space={learning_rate: {log_uniform: [1e-4, 1e-3]}, warmup_steps: {choice: [100, 500]}}"
     assert findings(space) == []
     assert findings(space, "training.hyperparameters.epochs=10") == [
-        "100 steps of warm-up, and the longest training has 50 (epochs 10, 5 steps each): "
+        "100 warm-up steps, but the longest training has only 50 steps (10 epochs of 5): "
         "no trial reaches its learning rate"
     ]
     assert findings("training.hyperparameters={epochs: 10, warmup_steps: 5}") == []
@@ -190,8 +190,8 @@ def test_early_stopping_that_sees_no_improvement_is_told_before(tmp_path: Path) 
     assert findings() == []
     (message,) = findings(returns)
     assert re.fullmatch(
-        r"only improvements of more than 0\.001 count, and the best baseline's loss is 0\.0000\d+: "
-        "trials may end while they still learn",
+        r"only improvements above 0\.001 count, but the best baseline's loss is 0\.0000\d+: "
+        "trials may stop while they still improve",
         message,
     )
     assert findings(returns, "training.early_stopping={min_delta: 0}") == []

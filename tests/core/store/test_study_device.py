@@ -101,8 +101,8 @@ def test_g48_a_study_whose_device_is_gone_is_refused_before_its_next_trial(
     with pytest.raises(RefusedError) as caught:
         run(2)
     assert str(caught.value) == (
-        "the study was not started:\n  device: this study trains on cuda (NVIDIA H200), and CUDA_VISIBLE_DEVICES hides "
-        "all GPUs; make the device available: results of another one would be ranked together with those of the study"
+        "the study was not started:\n  device: this study trains on cuda (NVIDIA H200), but CUDA_VISIBLE_DEVICES hides "
+        "all GPUs; make the device available: a study must not rank results of different devices together"
     )
     assert (tmp_path / "study/journal.jsonl").read_bytes() == before
     assert run(1) is StudyEnd.COMPLETED
@@ -205,11 +205,11 @@ def test_g48_trials_that_were_computed_differently_are_said() -> None:
     assert formatting.mixtures([on(0, "cpu"), evolve(on(1, "cuda"), value=None)]) == []
     mixed = [on(0, "cuda", gpu="NVIDIA A100", precision="bf16"), on(1, "cuda", gpu="NVIDIA H200"), on(2, "cpu")]
     assert formatting.mixtures([*mixed, *(on(number, "cpu") for number in range(3, 9))]) == [
-        "trials were computed on different devices, and their values may differ by that: cpu (trials 2, 3, 4, 5, 6 and "
+        "trials were computed on different devices, which may affect their values: cpu (trials 2, 3, 4, 5, 6 and "
         "2 more), cuda (trials 0, 1) [G48]",
-        "trials were computed on different GPUs, and their values may differ by that: NVIDIA A100 (trial 0), NVIDIA "
+        "trials were computed on different GPUs, which may affect their values: NVIDIA A100 (trial 0), NVIDIA "
         "H200 (trial 1) [G48]",
-        "trials were computed in different precisions, and their values may differ by that: bf16 (trial 0), fp32 "
+        "trials were computed in different precisions, which may affect their values: bf16 (trial 0), fp32 "
         "(trials 1, 2, 3, 4, 5 and 3 more) [G48]",
     ]
 
@@ -222,7 +222,7 @@ def test_g48_status_says_that_trials_were_computed_differently(tmp_path: Path, r
     (tmp_path / "study/journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     first, second = sorted(line["number"] for line in lines if line["event"] == "trial_finished")
     said = (
-        "caution: trials were computed on different devices, and their values may differ by that: "
+        "caution: trials were computed on different devices, which may affect their values: "
         f"cpu (trial {second}), cuda (trial {first}) [G48]"
     )
     assert said in status_lines(study_status(StudyFolder(tmp_path / "study")))

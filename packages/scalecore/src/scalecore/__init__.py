@@ -11,7 +11,7 @@ __version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> Any:
-    # pluggy is imported when a plugin asks for the marker, not by `scalecore --help`.
+    # Imported lazily, so that `scalecore --help` does not import pluggy.
     if name == "hookimpl":
         from scalecore.api.hookspecs import hookimpl
 

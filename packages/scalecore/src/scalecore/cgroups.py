@@ -1,7 +1,8 @@
-"""Control groups (containers) around this process: their memory limits, and how often the kernel killed in them.
+"""Control groups (containers) around this process: their memory limits and out-of-memory kills.
 
-psutil reports the machine's memory inside a container too, so the limits are read from the kernel's files: of the own
-control group and all its ancestors, version 1 and 2. `root` is where `/proc` and `/sys` are, for tests.
+psutil reports the machine's memory even inside a container. This module therefore reads the limits from the kernel's
+files, for the process's control group and all its ancestors, versions 1 and 2. Tests set `root`, the parent of `/proc`
+and `/sys`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _UNLIMITED = 2**60
 
 @frozen(kw_only=True)
 class MemoryLimit:
-    """A number of bytes, and in words whose limit it is."""
+    """A limit in bytes, and its source as text."""
 
     bytes: int
     source: str
@@ -27,15 +28,15 @@ class MemoryLimit:
 
 @frozen(kw_only=True)
 class Cgroup:
-    """One control group that accounts memory."""
+    """A control group that accounts memory."""
 
     folder: Path
     version: Literal[1, 2]
 
     def limit(self) -> MemoryLimit | None:
-        """The limit of this group, None where it has none or does not account memory.
+        """Return the limit of this group; None if it has none or does not account memory.
 
-        `memory.high` counts like `memory.max`: above it the kernel throttles a process almost to a stop.
+        `memory.high` counts like `memory.max`, because above it the kernel throttles a process almost to a stop.
         """
         names = ("memory.max", "memory.high") if self.version == 2 else ("memory.limit_in_bytes",)
         limits = []
@@ -49,10 +50,10 @@ class Cgroup:
         return min(limits, key=lambda limit: limit.bytes, default=None)
 
     def used(self) -> int:
-        """Bytes in use that the kernel cannot simply take back: the usage less cached file pages. May raise OSError.
+        """Return the bytes that the kernel cannot reclaim: the usage less cached file pages. May raise OSError.
 
-        Without that, a group that reads large files would look full, while the kernel drops such pages when it
-        needs room.
+        Cached pages are excluded because the kernel drops them on demand: a group that reads large files would look
+        full otherwise.
         """
         if self.version == 2:
             current, keys = "memory.current", ("inactive_file", "active_file")
@@ -63,9 +64,9 @@ class Cgroup:
         return max(0, int((self.folder / current).read_text()) - cached)
 
     def kills(self) -> int:
-        """How often the kernel killed a process of this group for lack of memory; with its descendants in version 2.
+        """Return the number of out-of-memory kills in this group, in version 2 including its descendants.
 
-        Raises OSError or LookupError where the kernel does not count.
+        Raises OSError or LookupError if the kernel does not count them.
         """
         name = "memory.events" if self.version == 2 else "memory.oom_control"
         counts = dict(line.split() for line in (self.folder / name).read_text().splitlines())
@@ -73,7 +74,7 @@ class Cgroup:
 
 
 def own_cgroups(root: Path = Path("/")) -> list[Cgroup]:
-    """The memory control groups of this process with their ancestors as far as they are visible, innermost first."""
+    """Return the memory control groups of this process and their visible ancestors, innermost first."""
     try:
         memberships = (root / "proc/self/cgroup").read_text().splitlines()
         mounts = _mounts(root)
@@ -93,7 +94,7 @@ def own_cgroups(root: Path = Path("/")) -> list[Cgroup]:
 
 
 def is_frozen(pid: int, *, root: Path = Path("/")) -> bool:
-    """Whether the control group of a process, or one above it, is frozen, as that of a paused container is."""
+    """Return True if the control group of a process, or an ancestor of it, is frozen, as in a paused container."""
     groups = root / "sys/fs/cgroup"
     try:
         memberships = (root / f"proc/{pid}/cgroup").read_text().splitlines()
@@ -113,14 +114,14 @@ def is_frozen(pid: int, *, root: Path = Path("/")) -> bool:
 
 @frozen(kw_only=True)
 class _Mount:
-    """Where a hierarchy of control groups is mounted, and which part of it (`top`)."""
+    """A mount of a hierarchy of control groups: its mount point, and the mounted part (`top`)."""
 
     version: Literal[1, 2]
     top: str
     point: Path
 
     def chain(self, path: str) -> list[Path]:
-        """Group `path` and its ancestors as folders, up to the mount point; that alone where `path` is outside."""
+        """Return the folders of group `path` and its ancestors up to the mount point (only that if outside of it)."""
         top = self.top.rstrip("/")
         inside = path.startswith(f"{top}/") and ".." not in path.split("/")
         folder = self.point / path[len(top) :].strip("/") if inside else self.point
@@ -145,5 +146,5 @@ def _mounts(root: Path) -> list[_Mount]:
 
 
 def _unescape(text: str) -> str:
-    """The kernel writes blanks in paths as octal numbers."""
+    """Decode the octal numbers that the kernel writes for blanks in paths."""
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)

@@ -172,14 +172,15 @@ class _ImpossibleError(Exception):
 def _rules(data: _Data) -> list[tuple[str, str, Callable[[_Data], Floats]]]:
     """Name, text and rule of each baseline of the task; a rule gives outputs [validation windows, outputs]."""
     kind = "linear regression" if data.is_forecast else "logistic regression"
-    mean = "training mean" if data.is_forecast else "training share of each class"
-    after = "repeated" if data.is_forecast else "training shares after it"
+    mean = "training mean" if data.is_forecast else "class frequencies in training"
+    before = "one row" if data.overlap == 1 else f"{data.overlap} rows"
+    after = "" if data.is_forecast else ", with its transition frequencies in training"
     rules: list[tuple[str, str, Callable[[_Data], Floats]]] = [("prior", f"constant: {mean}", _prior)]
     if data.is_forecast:
         rules.append(("zero", "constant: 0", lambda data: np.zeros((len(data.val), 1))))
     return [
         *rules,
-        ("previous_label", f"last known label, that of {data.overlap} rows before: {after}", _previous_label),
+        ("previous_label", f"persistence: the label {before} earlier{after}", _previous_label),
         ("last_values", f"{kind} on the features of the last row", _last_values),
         ("volatility", f"{kind} on trailing volatility of the close", _volatility),
     ]

@@ -1,1 +1,1 @@
-"""From an experiment file to a plan: data, shapes, memory, slots, preflight, and what a continued study may change."""
+"""Build the plan of an experiment: data, shapes, memory, slots, preflight checks, and changes to a resumed study."""

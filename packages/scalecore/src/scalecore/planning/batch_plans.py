@@ -1,4 +1,4 @@
-"""The ways in which a trial can be made to fit into memory, and what is said when there is none."""
+"""Ways to fit a trial into memory, and the message if there is none."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from scalecore.api.memory_forecast import MemoryPrediction
 from scalecore.api.readings import Demand
 
 RECOMPUTED_AS_MUCH = 4
-"""Recomputation keeps less than a quarter of the activations of a model of a dozen blocks and more (measured: a seventh
-at 48 blocks); fewer blocks are seldom too large."""
+"""With a dozen blocks or more, recomputation keeps less than a quarter of the activations (measured: a seventh at 48
+blocks); models with fewer blocks rarely need it."""
 
 
 @frozen(kw_only=True)
@@ -21,14 +21,14 @@ class Way:
     checkpointing: bool
 
     def smaller_than(self, other: Way) -> bool:
-        """Whether it needs less memory than `other`."""
+        """Return True if this way needs less memory than `other`."""
         if self.checkpointing == other.checkpointing:
             return self.micro_batch < other.micro_batch
         return self.checkpointing and self.micro_batch <= RECOMPUTED_AS_MUCH * other.micro_batch
 
     @property
     def text(self) -> str:
-        """For people."""
+        """The way as text: `a micro-batch of 4 and recomputed activations`."""
         return f"a micro-batch of {self.micro_batch}" + (" and recomputed activations" if self.checkpointing else "")
 
 
@@ -42,7 +42,7 @@ class BatchPlan:
 
 
 def halvings(first: int) -> list[int]:
-    """`first`, its half, and so on down to 1."""
+    """Return `first`, its half, and so on down to 1."""
     sizes = [first]
     while sizes[-1] > 1:
         sizes.append(sizes[-1] // 2)
@@ -50,10 +50,9 @@ def halvings(first: int) -> list[int]:
 
 
 def never_fits(reason: str, smallest: BatchPlan) -> str:
-    """What to say of a trial that the monitors refuse in every way, to the `smallest`."""
+    """Return the message for a trial that the monitors refuse in every way, down to the `smallest`."""
     text = f"does not fit even with {smallest.way.text}: {reason}"
     if smallest.prediction.floor:
         floor = formatting.size(smallest.prediction.floor)
-        text += f"; weights, gradients and moments of the optimizer alone take {floor}, which no micro-batch removes"
-        return f"{text}: leave such shapes out (search.exclude), take a smaller budget, or a machine with more memory"
-    return f"{text}; leave such shapes out (search.exclude), take a smaller budget, or a machine with more memory"
+        text += f"; weights, gradients and optimizer moments alone need {floor} at any micro-batch"
+    return f"{text}; exclude such shapes (search.exclude), set a smaller budget, or use a machine with more memory"

@@ -1,4 +1,4 @@
-"""How a plan is made: data read, shapes enumerated, the machine and the monitors asked."""
+"""Build a plan: read the data, enumerate the shapes, check the machine and query the monitors."""
 
 from __future__ import annotations
 
@@ -63,12 +63,13 @@ def build_plan(
     device: StudyDevice | None = None,
     foresees: bool = False,
 ) -> tuple[Plan, Runtime]:
-    """Read the data, enumerate the shapes, ask the monitors about `folder`, which need not be there yet.
+    """Read the data, enumerate the shapes, and query the monitors about `folder`, which need not exist yet.
 
-    Writes nothing. `registry` are the arguments with which other processes build their registry; without them, memory
-    is predicted by the families' closed forms. `fork_tracer` makes the process that predicts it, where there is one to
-    fork. `say` prints one line at the beginning of each stage. `device` is that of a study with trials left to run:
-    without it they are refused. `foresees` where nothing will be trained, so that the trainer's package may be missing.
+    Writes nothing. `registry` contains the arguments with which other processes build their registry; without it,
+    memory is predicted in closed form. `fork_tracer` forks the process that traces memory, if the executor supports
+    that. `say` prints one line at the start of each stage. `device` is the device of a study with trials left to run:
+    the plan refuses to run without it. With `foresees` nothing will be trained, so that the trainer's package may be
+    missing.
     """
     experiment = resolved.experiment
     trainer = resolved.training
@@ -109,16 +110,16 @@ def build_plan(
     search = experiment.search
     say(f"finding the architectures of model {resolved.model.use}")
     try:
-        with loaded.locating("model"), of_plugin("model", resolved.model, "cannot tell its architectures"):
+        with loaded.locating("model"), of_plugin("model", resolved.model, "cannot list its architectures"):
             grid = feasible_grid(sized, shape, budget=search.budget, tolerance=search.tolerance, exclude=search.exclude)
     except Infeasible as error:
         loaded.fail([loaded.problem(error.path, str(error))])
     say("checking this machine")
-    # Where there is no study's folder yet, they look at the one that would hold it.
+    # If the study's folder does not exist yet, the monitors check its nearest existing parent.
     monitors = Monitors.create(resolved.monitors, MonitorContext(folder=nearest_folder(folder)))
-    for analysis in resolved.analyses:  # what would be used after the last trial only shall not fail then
+    for analysis in resolved.analyses:  # used only after the last trial; an error should appear now
         create("analysis", analysis)
-    # What decides results; executor, loggers and monitors may be swapped in the middle of a study.
+    # Components that decide results; executor, loggers and monitors may change during a study.
     deciding = (resolved.dataset, resolved.model, resolved.trainer, resolved.search)
     packages = (
         "scalecore",
@@ -147,7 +148,7 @@ def build_plan(
             **code_versions(("scalecore", *(one.provider for one in deciding)), packages=packages),
             **{one.provider: one.version for one in deciding if one.provider.endswith(".py")},
             **file_versions(trainer.code()),
-            # Without the strategy, which may be swapped within a study.
+            # Without the strategy, which may change during a study.
             "code:results": source_hash(packages[:-1]),
         },
         companions=companions,
@@ -164,7 +165,7 @@ def build_plan(
 
 
 def _completed(plan: Plan, runtime: Runtime, folder: Path) -> Plan:
-    """The plan with what the shapes need, what the strategy begins with, and what there is to say of this machine."""
+    """Add the memory of the shapes, the planned trials of the strategy, and the findings of this machine."""
     micro_batch, forecast = plan.step_size.micro_batch, runtime.forecast
     rough = {one.id: forecast.rough(one, micro_batch) for one in plan.grid.architectures}
     plan = evolve(plan, rough=rough)
@@ -181,7 +182,7 @@ def _completed(plan: Plan, runtime: Runtime, folder: Path) -> Plan:
             smallest=forecast.rough_range(smallest, micro_batch), largest=forecast.rough_range(largest, micro_batch)
         ),
     )
-    with of_plugin("search strategy", plan.resolved.search, "cannot tell its planned trials"):
+    with of_plugin("search strategy", plan.resolved.search, "cannot list its planned trials"):
         planned = [proposed(proposal) for proposal in new_strategy(plan).planned()]
     plan = evolve(plan, memory=memory, planned=planned)
     flags = [
@@ -199,7 +200,7 @@ def _memory_source(plan: Plan, forecast: MemoryForecast) -> str:
 
 
 def training_setup(plan: Plan, runtime: Runtime) -> TrainingSetup:
-    """What a forecast of memory is asked about."""
+    """Return the training setup for which the forecast predicts memory."""
     return TrainingSetup(
         shape=plan.shape,
         family=runtime.family,
@@ -215,12 +216,12 @@ def training_setup(plan: Plan, runtime: Runtime) -> TrainingSetup:
 
 
 def _spec_to_ask_of(plan: Plan, **given: Any) -> AttemptSpec:
-    """The spec of an attempt that nobody makes."""
+    """Return an attempt spec for a query only: no such attempt runs."""
     return attempt_spec(plan, mode="train", attempt="", number=None, seed=0, data=Path(), threads=1, **given)
 
 
 def _code_of_model(resolved: Resolved) -> dict[str, str]:
-    """What a kept count of the model follows from."""
+    """Return the versions that a cached count of the model depends on."""
     packages = {one.record.factory.__module__.partition(".")[0] for one in (resolved.model, resolved.trainer)}
     providers = ("scalecore", resolved.model.provider, resolved.trainer.provider)
     return code_versions(providers, packages=("scalecore", *packages))
@@ -239,17 +240,16 @@ def _counted(
         model = resolved.model
         who = f"model {model.name!r} ({model.provider} {model.version})"
         if not forecast.counts:
-            text = f"{who} cannot be counted: {error}; let the family say their sizes itself (num_parameters, flops)"
+            text = f"{who} cannot be counted: {error}; implement num_parameters and flops in the family"
             raise PluginError(text) from None
-        said = ", ".join(name for name in vars(ClosedForms) if not name.startswith("_"))
+        methods = ", ".join(name for name in vars(ClosedForms) if not name.startswith("_"))
         raise PluginError(
-            f"{who} cannot be counted: {error}; its shapes must be built without their data, or the family says their "
-            f"sizes itself ({said})"
+            f"{who} cannot be counted: {error}; fix its `build`, or implement {methods} in the family"
         ) from None
 
 
 def _located(experiment: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The experiment with the study's folder also where the file does not give it: so a moved study is known later."""
+    """Add the study's folder if the file does not set `output`, so that a moved study is recognised later."""
     return experiment | {"output": experiment["output"] or str(folder)}
 
 
@@ -264,7 +264,7 @@ def _of_machine(plan: Plan, folder: Path) -> list[Finding]:
         *machine_findings(),
         device_finding(experiment.training.device, study=plan.device),
         *plan.resolved.training.findings(device=plan.likely_device, setting=setting, conventions=plan.conventions),
-        Finding(level="ok", subject="slots", message=f"{slots} at a time ({why}), as far as their memory fits"),
+        Finding(level="ok", subject="slots", message=f"up to {slots} at a time ({why}), as memory allows"),
         *folder_findings(folder),
         room_finding(folder, largest=largest, slots=slots, data=size, checkpoint=plan.step_size.checkpoint_bytes),
         *warmup_findings(
@@ -277,7 +277,7 @@ def _of_machine(plan: Plan, folder: Path) -> list[Finding]:
 
 
 def _head(loaded: LoadedExperiment, resolved: Resolved, data: DataReport) -> DataShape:
-    """What the model sees, with the head that the loss needs; a loss of another task is refused (guard G11)."""
+    """Return the data shape with the outputs that the loss needs; refuse a loss for another task (guard G11)."""
     choices = training_choices(resolved.experiment)
     trainer = resolved.training
     for path, text in trainer.problems(choices, task=data.task, classes=data.outputs):
@@ -291,7 +291,7 @@ def _read_panel(resolved: Resolved) -> Panel:
     try:
         panel = dataset.panel()
         if not isinstance(panel, Panel):
-            raise TypeError(f"panel() returned {type(panel).__name__}, no Panel")
+            raise TypeError(f"panel() returned {type(panel).__name__}, not a Panel")
     except ScalecoreError:
         raise
     except (Exception, SystemExit) as error:

@@ -1,4 +1,4 @@
-"""What the process of an attempt is given: its spec, by value."""
+"""Build the spec of an attempt: everything that its process needs, by value."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ def attempt_spec(
     compiled: Path | None = None,
     keep_weights: bool | None = None,
 ) -> AttemptSpec:
-    """Everything that the attempt's process needs, by value.
+    """Return everything that the attempt's process needs, by value.
 
-    `device` is that of the study, where it is known; `gpu` the one that its admission judged; `gpu_sharers` how many
-    may run on one GPU at a time; `compiled` the folder of blocks that attempts share. `keep_weights` is by default as
-    the file has it.
+    `device` is the study's device, if known; `gpu` the GPU for which the attempt was admitted; `gpu_sharers` the number
+    of attempts that may share a GPU; `compiled` the folder of compiled blocks that attempts share. `keep_weights`
+    defaults to the setting in the file.
     """
     training, objective = plan.resolved.experiment.training, plan.resolved.experiment.objective
     model, of_model = plan.experiment["model"], plan.resolved.model
-    # A file is edited more easily than an installed package is replaced, and then nobody thinks of the running study.
+    # The version of a plugin file is checked too: it is easily edited while a study runs.
     versions = {"versions": {of_model.provider: of_model.version}} if of_model.provider.endswith(".py") else {}
     stopping = training.early_stopping
     effective = plan.step_size.effective_batch if mode == "train" else min(plan.step_size.effective_batch, 8)
@@ -55,8 +55,7 @@ def attempt_spec(
         attempt=attempt,
         number=number,
         mode=mode,
-        # Of all plugins a model needs its own: looking for the others and importing them would take half of a short
-        # attempt.
+        # Only the model's own plugin: finding and importing the others would take half of the time of a short attempt.
         registry={**plan.resolved.registry(registry), "only": of_model.provider, **versions},
         model=ModelSpec(use=model["use"], options={key: value for key, value in model.items() if key != "use"}),
         architecture=dict(architecture),

@@ -1,4 +1,4 @@
-"""What an experiment file is wrong about by its names alone: without data, without torch, in a moment."""
+"""Check the names in an experiment file quickly, without data and without torch."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 def family_of(resolved: Resolved) -> tuple[ModelFamily, dict[str, Hyperparameter]]:
-    """The model family, and the hyper-parameters that the training core and the family read."""
+    """Create the model family; return it with the hyper-parameters that the trainer and the family declare."""
     family: ModelFamily = create("model", resolved.model)
-    with of_plugin("model", resolved.model, "cannot tell its hyper-parameters"):
+    with of_plugin("model", resolved.model, "cannot list its hyper-parameters"):
         known = declared(resolved.training.hyperparameters(), family.hyperparameters())
     return family, known | _further(resolved, known)
 
 
 def _further(resolved: Resolved, known: Mapping[str, Hyperparameter]) -> dict[str, Hyperparameter]:
-    """What the experiment names and a trainer reads that cannot say so before."""
+    """Return the hyper-parameters of the experiment that the trainer recognises only when it sees their names."""
     if not isinstance(resolved.training, SupportsFurtherHyperparameters):
         return {}
     experiment = resolved.experiment
@@ -39,26 +39,26 @@ def _further(resolved: Resolved, known: Mapping[str, Hyperparameter]) -> dict[st
 
 
 def declared(training: Sequence[Hyperparameter], model: Sequence[Hyperparameter]) -> dict[str, Hyperparameter]:
-    """All hyper-parameters by name: the trainer's and those of the model family. A clash is the family's bug."""
+    """Return all hyper-parameters by name, the trainer's and the model family's. A clash is a bug of the family."""
     names = {parameter.name: parameter for parameter in training}
     for parameter in model:
         if parameter.name in names:
-            raise ValueError(f"the model family declares {parameter.name!r}, which the training core has already")
+            raise ValueError(f"the model family declares {parameter.name!r}, which the trainer already declares")
         names[parameter.name] = parameter
     return names
 
 
 def refuse_missing_trainer(loaded: LoadedExperiment, resolved: Resolved) -> None:
-    """Raise the `PluginError` that says what to install where the trainer is not there."""
+    """Raise a `PluginError` with installation advice if the trainer's package is missing."""
     if isinstance(resolved.training, MissingTrainer):
         loaded.fail([loaded.problem(("training",), resolved.training.message, kind="plugin")])
 
 
 def name_problems(loaded: LoadedExperiment, resolved: Resolved) -> Iterator[Problem]:
-    """Hyper-parameters that nobody reads, and conditions that are none or leave no shape, as far as that needs no data.
+    """Yield unknown hyper-parameters, and conditions that are invalid or exclude every shape.
 
-    The model family is asked, with windows of the dataset's length. What it cannot tell so, and what is wrong with the
-    family itself, is left to the plan.
+    Needs no data: the model family gets a data shape with the dataset's context. Checks that need more, and errors of
+    the family itself, are left to the plan.
     """
     try:
         family, parameters = family_of(resolved)
@@ -82,9 +82,9 @@ def name_problems(loaded: LoadedExperiment, resolved: Resolved) -> Iterator[Prob
 def hyperparameter_problems(
     loaded: LoadedExperiment, resolved: Resolved, parameters: Mapping[str, Hyperparameter]
 ) -> Iterator[Problem]:
-    """Names and ranges of `search.space` and `training.hyperparameters` against what is declared."""
+    """Check names and ranges of `search.space` and `training.hyperparameters` against the declarations."""
     if isinstance(resolved.training, MissingTrainer):
-        return  # nobody knows what it reads
+        return  # its hyper-parameters are unknown
     known = ", ".join(sorted(parameters))
     settings = {
         **{("search", "space", name): list(d.bounds()) for name, d in resolved.experiment.search.space.items()},
@@ -98,12 +98,11 @@ def hyperparameter_problems(
         if name not in parameters:
             yield loaded.problem(
                 path,
-                f"neither the training core nor model {resolved.model.record.name!r} reads a hyper-parameter "
-                f"{name!r}; they read {known}",
+                f"unknown hyper-parameter {name!r}; the trainer and model {resolved.model.record.name!r} read {known}",
             )
             continue
         complaints = (parameters[name].problem(value) for value in values)
         if complaint := next((text for text in complaints if text), None):
             yield loaded.problem(path, complaint)
         if path[0] == "training" and name in resolved.experiment.search.space:
-            yield loaded.problem(path, "is varied by search.space too; give it in one place")
+            yield loaded.problem(path, "is also varied by search.space; set it in one place")

@@ -1,6 +1,6 @@
 """Conditions over the dimensions of an architecture, such as `d_model == 1024 and n_layers >= 256` (guard G33).
 
-Parsed by Python's grammar and evaluated by the few rules below; nothing of the text is ever executed.
+Parsed with Python's grammar and evaluated by the rules below; the text is never executed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MAX_LENGTH = 500
 
 
 class Predicate:
-    """A condition over named integers. Raises ValueError, saying what is wrong, for a text that is not one."""
+    """A condition over named integers. Raises ValueError for an invalid text."""
 
     def __init__(self, text: str, *, names: Collection[str]) -> None:
         self.text = text
@@ -61,14 +61,14 @@ class Predicate:
             case ast.Name(id=name):
                 if name not in names:
                     raise ValueError(
-                        f"{name!r} in {self.text!r} is no dimension; there are {', '.join(names) or 'none'}"
+                        f"{name!r} in {self.text!r} is not a dimension; the dimensions are {', '.join(names) or 'none'}"
                     )
                 parts = []
             case ast.Constant(value=value) if type(value) in (int, float):
                 parts = []
             case _:
                 raise ValueError(
-                    f"`{ast.unparse(node)}` is not understood in {self.text!r}; use dimensions, numbers, + - * / // %, "
+                    f"`{ast.unparse(node)}` is not supported in {self.text!r}; use dimensions, numbers, + - * / // %, "
                     "comparisons, and, or, not"
                 )
         for part in parts:

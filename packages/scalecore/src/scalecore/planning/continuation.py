@@ -1,7 +1,7 @@
-"""What may change when a study goes on, and which past trials still fit it (guards G22, G34).
+"""Changes allowed when a study resumes, and the past trials that still fit (guards G22, G34).
 
-A search may change: its grid, its space, its strategy, its total. What decides a trial's result may not, since trials
-would no longer be comparable.
+The search may change: its grid, space, strategy and number of trials. Settings that decide a trial's result may not,
+because trials would no longer be comparable.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from scalecore.store.state import AskedTrial, StudyState
 
 @frozen(kw_only=True)
 class Continuation:
-    """How an experiment differs from the study that it goes on with."""
+    """Differences between an experiment and the study that it resumes."""
 
     allowed: tuple[Change, ...] = ()
-    """Of the search; shown, stored, and followed."""
+    """Changes of the search: shown, stored and applied."""
     refused: tuple[Change, ...] = ()
-    """Of what decides results."""
+    """Changes of settings that decide results."""
 
 
 def compare(
@@ -46,13 +46,13 @@ def compare(
     providers: Mapping[str, str] = MappingProxyType({}),
     versions: Iterable[str] = (),
 ) -> Continuation:
-    """Compare two resolved experiments; `grid` names the model's options that only say which shapes there are.
+    """Compare two resolved experiments; `grid` names the model's options that only decide which shapes exist.
 
-    `providers` are today's distributions of dataset, model and search, `versions` all that the study was run with: a
-    component of the same one is the same, whether the file names its distribution or not.
+    `providers` are the current distributions of dataset, model and search, `versions` all distributions that the study
+    has run with: a component of the same distribution is equal whether or not the file names the distribution.
 
-    A hyper-parameter that moves between `search.space` and `training.hyperparameters` changes the space: which value a
-    past trial had is in its record either way.
+    A hyper-parameter that moves between `search.space` and `training.hyperparameters` changes the space: the record of
+    a past trial has its value in both cases.
     """
     if not was:
         return Continuation()
@@ -90,10 +90,10 @@ def compare_study(state: StudyState, resolved: Resolved, *, folder: Path) -> Con
     if state.model_files is not None:
         was_model, now["model"] = state.model_files, model_content(resolved)
     else:
-        # Version 0.1 stored the places of a model's files only: they are the same ones if they moved with the study.
+        # Version 0.1 stored only the paths of a model's files: they are unchanged if they moved with the study.
         was_model = move_of(state.experiment, state.plan, folder).apply(state.experiment["model"])
     was = {**state.experiment, "model": was_model}
-    # A file of an import path may lie elsewhere now; its content is code, and judged with it (guard G26).
+    # A file of an import path may have moved; its content is code and compared as such (guard G26).
     was, now = ({**one, "training": without_folders(one["training"])} for one in (was, now))
     return compare(
         was,
@@ -106,13 +106,13 @@ def compare_study(state: StudyState, resolved: Resolved, *, folder: Path) -> Con
 
 
 def grid_options(resolved: Resolved) -> tuple[str, ...]:
-    """The options of the study's model that only say which shapes there are."""
+    """Return the options of the study's model that only decide which shapes exist."""
     record = resolved.model.record
     return record.grid if isinstance(record, ModelRecord) else ()
 
 
 def misfits(state: StudyState, plan: Plan) -> dict[int, str]:
-    """Past trials that lie outside of today's grid or space, by number, with the reason."""
+    """Return the past trials outside the current grid or space, by number, with the reason."""
     space = plan.resolved.experiment.search.space
     feasible = {architecture.id for architecture in plan.grid.architectures}
     found = {}
@@ -126,26 +126,28 @@ def misfits(state: StudyState, plan: Plan) -> dict[int, str]:
 def misfit(
     trial: AskedTrial, *, feasible: set[str], space: Mapping[str, Distribution], fixed: Mapping[str, Value]
 ) -> str | None:
-    """Why a past trial does not fit, from the values that it really had; None where it fits."""
+    """Return why a past trial, with the values that it used, does not fit; None if it fits."""
     if trial.proposal.architecture.id not in feasible:
-        return f"{trial.proposal.architecture.id} is no feasible architecture any more"
+        return f"{trial.proposal.architecture.id} is no longer a feasible architecture"
     used = trial.hyperparameters
     for name, distribution in space.items():
         if name not in used:
             return f"it has no {name}"
         if not distribution.contains(used[name]):
-            return f"{name}={used[name]!r} is outside of today's space"
+            return f"{name}={used[name]!r} is outside the current space"
     for name, value in fixed.items():
         if name in used and used[name] != value:
-            return f"{name}={used[name]!r}, now it is fixed at {value!r}"
+            return f"{name}={used[name]!r}, but it is now fixed at {value!r}"
     return None
 
 
 def restored_today(
     state: StudyState, plan: Plan, reports: Callable[[AskedTrial], Mapping[int, float]]
 ) -> list[RestoredTrial]:
-    """What a strategy is given: results from elsewhere under negative numbers, the latest as -1; then all trials, those
-    that fit with the values that they had of what is varied today.
+    """Return the results from which a strategy restores itself: imported ones, then all trials.
+
+    Imported results have negative numbers, the latest -1. A trial that fits has its values of the hyper-parameters that
+    are varied now.
     """
     space = plan.resolved.experiment.search.space
     left_out = misfits(state, plan)
@@ -162,19 +164,19 @@ def restored_today(
 
 
 def continuation_lines(changes: Sequence[Change], left_out: Mapping[Any, str], trials: int) -> list[str]:
-    """What changed and what becomes of the past trials, for people; nothing where nothing changed."""
+    """Return the allowed changes and their effect on past trials as text; empty without changes."""
     if not changes:
         return []
-    lines = ["the search changed since the study was last run (in the study -> in the file):"]
+    lines = ["the search changed since the last run of the study (study -> file):"]
     lines += [f"  {change.text()}" for change in changes]
     if trials:
-        lines.append(f"  {trials - len(left_out)} of {trials} past trials still fit, and count")
+        lines.append(f"  {trials - len(left_out)} of {trials} past trials still fit and count")
         lines += [f"  trial {number} no longer counts: {reason}" for number, reason in sorted(left_out.items())]
     return lines
 
 
 def differences(was: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[Change]:
-    """Leaves that differ, by dotted path."""
+    """Return the leaves that differ, by dotted path."""
     changes: list[Change] = []
     for key in sorted({*was, *now}):
         before, after, path = was.get(key), now.get(key), f"{prefix}{key}"

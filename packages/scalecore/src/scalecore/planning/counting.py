@@ -1,4 +1,4 @@
-"""The size of every shape of a model family: by its closed forms, and where it has none, counted in another process."""
+"""The sizes of a family's shapes: from its closed forms, or else counted in another process."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from scalecore.api.model import HyperparameterReader, ModelFamily
 
 FORWARD = ("flops", "saved_activations")
-"""What needs a forward pass."""
+"""Sizes whose count needs a forward pass."""
 
 Ask = Callable[[Sequence[Mapping[str, int]], DataShape, bool], Sequence[Mapping[str, int]]]
-"""Counts these shapes for this data, with a forward pass or without: see `scalecore_torch.training.counting.count`."""
+"""Count these shapes for this data, with or without a forward pass: see `scalecore_torch.training.counting.count`."""
 
 
 class CountedFamily:
-    """A family with what it does not say of itself counted, each shape once. It is a `SizedFamily`.
+    """A `SizedFamily`: the family, with the sizes that it does not declare counted once per shape.
 
-    A caller that needs many shapes says so first, so that they are counted together.
+    Before using many shapes, call `count` or `count_forward` with all of them, so that they are counted together.
     """
 
     def __init__(
@@ -35,8 +35,7 @@ class CountedFamily:
         guard: Callable[[str], AbstractContextManager[None]] | None = None,
         activations: bool = True,
     ) -> None:
-        """`guard` names the family in what it raises outside of the grid's enumeration. Without `activations`, nobody
-        will ask for them."""
+        """`guard` adds the family's name to errors of `saved_activations`. `activations=False`: do not count them."""
         self._family = family
         self._ask = ask
         self._forward = FORWARD if activations else ("flops",)
@@ -44,7 +43,7 @@ class CountedFamily:
         self._found: dict[tuple[Any, ...], dict[str, int]] = {}
 
     def __getattr__(self, name: str) -> Any:
-        """What the family may have besides."""
+        """Return further attributes of the family."""
         if name.startswith("_"):
             raise AttributeError(name)
         return getattr(self._family, name)
@@ -65,19 +64,19 @@ class CountedFamily:
         return self._size("flops", architecture, data)
 
     def saved_activations(self, architecture: Mapping[str, int], data: DataShape) -> int:
-        with self._guard("cannot tell its activations"):
+        with self._guard("cannot report its activations"):
             return self._size("saved_activations", architecture, data)
 
     def count(self, architectures: Sequence[Mapping[str, int]], data: DataShape) -> None:
-        """Count the parameters of these shapes, where the family does not say them."""
+        """Count the parameters of these shapes, unless the family declares them."""
         if not hasattr(self._family, "num_parameters"):
             self._need(architectures, data, "num_parameters")
 
     def count_forward(self, architectures: Sequence[Mapping[str, int]], data: DataShape, *, depth: str | None) -> None:
-        """Count the rest of these shapes, where the family does not say it.
+        """Count FLOPs and activations of these shapes, unless the family declares them.
 
-        Of shapes that differ in their `depth` alone three are counted. Where these lie on a line, so do all others:
-        equal blocks cost the same.
+        Of shapes that differ in their `depth` only, three are counted. If these lie on a line, the others are
+        interpolated, because equal blocks cost the same.
         """
         if all(hasattr(self._family, name) for name in self._forward):
             return
@@ -97,7 +96,7 @@ class CountedFamily:
     def _on_a_line(
         self, few: Sequence[Mapping[str, int]], others: Sequence[Mapping[str, int]], data: DataShape, depth: str
     ) -> bool:
-        """Whether the counted shapes lie on a line; the others are put on it then."""
+        """Interpolate the other shapes if the counted ones lie on a line; return whether they do."""
         first, middle, last = (self._found[_key(one, data)] for one in few)
         low, between, high = (one[depth] for one in few)
         if any(
@@ -113,9 +112,9 @@ class CountedFamily:
         return True
 
     def _size(self, name: str, architecture: Mapping[str, int], data: DataShape) -> int:
-        said: Callable[[Mapping[str, int], DataShape], int] | None = getattr(self._family, name, None)
-        if said is not None:
-            found = said(architecture, data)
+        declared: Callable[[Mapping[str, int], DataShape], int] | None = getattr(self._family, name, None)
+        if declared is not None:
+            found = declared(architecture, data)
             number = isinstance(found, Real) and not isinstance(found, bool) and math.isfinite(found)
             if not number or found < 0 or (name == "num_parameters" and found % 1):
                 kind = type(self._family).__name__
@@ -132,7 +131,7 @@ class CountedFamily:
 
 
 def _some(group: Sequence[Mapping[str, int]], depth: str | None) -> list[Mapping[str, int]]:
-    """The shallowest, one in the middle and the deepest; all where that is no less."""
+    """Return the shallowest, a middle and the deepest shape; all of three or fewer."""
     if depth is None or len(group) <= 3:
         return list(group)
     ordered = sorted(group, key=lambda one: one[depth])

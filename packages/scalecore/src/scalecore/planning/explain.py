@@ -1,6 +1,6 @@
-"""How a search came to what it tried: forced list, phase, coverage, redirections, why the last trial was chosen.
+"""Explain a search: forced trials, phase, coverage, redirections, and why the last trial was chosen.
 
-Computed from the plan and the journal alone, so that `plan` and `status` say the same, also while the study runs.
+Computed from the plan and the journal only, so that `plan` and `status` agree, also while the study runs.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from scalecore.api.trials import Proposal, TrialState
 from scalecore.store.state import AskedTrial, StudyState
 
 NOT_COUNTED = ("replicate",)
-"""Kinds of trials that repeat a point on purpose: they cover nothing new."""
+"""Origins of trials that repeat a point on purpose and do not add coverage."""
 
 
 def explain_search(plan: PlanReport, state: StudyState) -> dict[str, Any]:
-    """Plain JSON types. The state may be that of a study without any trial."""
+    """Return the explanation as plain JSON types; the study may have no trial yet."""
     trials = [trial for _, trial in sorted(state.trials.items())]
     searched = [trial for trial in trials if trial.proposal.origin.kind not in NOT_COUNTED]
     forced = [_forced(proposal, searched) for proposal in plan.planned]
-    # One phase: the strategy's, where it says one; else what the journal tells.
+    # The phase reported by the strategy, or else inferred from the journal.
     phase = state.phase or _phase(forced, searched)
     result: dict[str, Any] = plain(
         {
@@ -45,7 +45,7 @@ def explain_search(plan: PlanReport, state: StudyState) -> dict[str, Any]:
 
 
 def explain_lines(search: Mapping[str, Any]) -> list[str]:
-    """The same for people."""
+    """Return the result of `explain_search` as text."""
     coverage = search["coverage"]
     origins = ", ".join(f"{count} {kind}" for kind, count in search["origins"].items()) or "none yet"
     lines = [f"search: phase {search['phase']}; trials by origin: {origins}"]
@@ -55,7 +55,7 @@ def explain_lines(search: Mapping[str, Any]) -> list[str]:
         for one in search["forced"]:
             trial = "" if one["trial"] is None else f", trial {one['trial']}"
             lines.append(f"  {one['label']}: {one['state']}{trial}; {one['shape']}")
-    lines.append(f"coverage, tried/feasible: {coverage['tried']}/{coverage['feasible']} architectures")
+    lines.append(f"coverage (tried/feasible): {coverage['tried']}/{coverage['feasible']} architectures")
     for name, values in coverage["dimensions"].items():
         shown = ", ".join(f"{one['value']}: {one['tried']}/{one['feasible']}" for one in values)
         lines.append(f"  {name}  {shown}")
@@ -66,13 +66,13 @@ def explain_lines(search: Mapping[str, Any]) -> list[str]:
     lines.append(f"duplicates avoided: {search['duplicates_avoided']}; suggestions moved: {moved or 'none'}")
     if search["imported"]["count"]:
         one = search["imported"]
-        proven = f"{one['comparable']} of them proven to be of the same data, model, objective and training"
-        lines.append(f"results from elsewhere that teach the search, and do not count: {one['count']}; {proven}")
+        proven = f"{one['comparable']} with verified equal data, model, objective and training"
+        lines.append(f"imported results, used by the search but not counted as trials: {one['count']}; {proven}")
     lines += _strategy_lines(search["strategy"])
     last = search["last"]
     if last is not None:
         label = f" {last['label']}" if last["label"] else ""
-        lines.append(f"last chosen: trial {last['number']}, {last['origin']}{label}; {last['shape']}")
+        lines.append(f"last proposed: trial {last['number']}, {last['origin']}{label}; {last['shape']}")
         if last["reason"]:
             lines.append(f"  because: {last['reason']}")
         if last["moved_from"]:
@@ -81,9 +81,9 @@ def explain_lines(search: Mapping[str, Any]) -> list[str]:
 
 
 def strategy_plain(strategy: SearchStrategy, state: StudyState) -> dict[str, Any] | None:
-    """What only the strategy can tell: its method, the phase of the next trial, the trial that it recommends.
+    """Return the strategy's own report: its method, the phase of the next trial, and the trial that it recommends.
 
-    None where it does not explain itself.
+    None if the strategy does not implement `SupportsExplain`.
     """
     if not isinstance(strategy, SupportsExplain):
         return None
@@ -100,11 +100,11 @@ def strategy_plain(strategy: SearchStrategy, state: StudyState) -> dict[str, Any
 
 
 def _healthy(told: Mapping[str, Any], state: StudyState) -> dict[str, Any]:
-    """Without the recommendation of a trial whose value says nothing of it, whichever strategy gave it (G09, G19)."""
+    """Drop a recommended trial with a censored value (G09, G19), whatever the strategy."""
     one = told["recommended"]
     trial = None if one is None else state.trials.get(one["number"])
     censored = trial is not None and trial.outcome is not None and trial.outcome.censored
-    # What it told when the last run ended; its phase may be another one since.
+    # The report is that of the end of the last run; the phase may have changed since.
     return {**told, "phase": state.phase or told.get("phase"), "recommended": None if censored else one}
 
 
@@ -118,20 +118,20 @@ def _strategy_lines(told: Mapping[str, Any] | None) -> list[str]:
         spread = "" if one["deviation"] is None else f", standard deviation {deviation}"
         observed = "" if one["observed"] is None else f"; observed {formatting.number(one['observed'])}"
         lines.append(
-            f"recommended by what it has learnt: trial {one['number']}, {one['shape']}, expected "
+            f"recommended by the strategy: trial {one['number']}, {one['shape']}, expected "
             f"{formatting.number(expected)}{spread}{observed}"
         )
     return lines
 
 
 def _forced(proposal: Proposal, trials: Sequence[AskedTrial]) -> dict[str, Any]:
-    """A forced design with the last trial that it had; `to come` without one."""
+    """Return a forced design with its last trial; state `to come` if it has none."""
     mine = [
         trial
         for trial in trials
         if trial.proposal.origin.kind == "forced" and trial.proposal.architecture.id == proposal.architecture.id
     ]
-    # Of several trials of a design the one with a result counts: a failure is tried once more.
+    # A failed trial is retried once; the one with a result counts.
     done = [t for t in mine if t.record is not None and t.record.state in (TrialState.COMPLETED, TrialState.PRUNED)]
     trial = (done or mine)[-1] if mine else None
     state = "to come" if trial is None else "unfinished" if trial.record is None else str(trial.record.state)
@@ -145,10 +145,10 @@ def _forced(proposal: Proposal, trials: Sequence[AskedTrial]) -> dict[str, Any]:
 
 
 def _phase(forced: Sequence[Mapping[str, Any]], trials: Sequence[AskedTrial]) -> str:
-    """What the next trial belongs to as far as the journal tells: `forced`, or what the last trial came from."""
+    """Infer the phase from the journal: `forced` while a forced design has no trial, else the last trial's origin."""
     if any(one["trial"] is None for one in forced):
         return "forced"
-    # A redirected trial keeps its place in the sequence, but its origin no longer says which phase that is.
+    # The origin of a redirected trial does not name its phase.
     kinds = [trial.proposal.origin.kind for trial in trials]
     known = [kind for kind in kinds if kind in ("startup", "sampled")]
     if known:
@@ -157,7 +157,7 @@ def _phase(forced: Sequence[Mapping[str, Any]], trials: Sequence[AskedTrial]) ->
 
 
 def _coverage(grid: GridReport, trials: Sequence[AskedTrial]) -> dict[str, Any]:
-    """How much of today's grid was tried: architectures, values of each dimension, pairs of values."""
+    """Count how much of the current grid was tried: architectures, values of each dimension, pairs of values."""
     names = list(grid.dimensions)
     feasible = {_key(shape.values, names) for shape in grid.architectures}
     keys = [_key(trial.proposal.architecture.values, names) for trial in trials]

@@ -1,7 +1,4 @@
-"""The feasible architectures of a study.
-
-The legal ones of the family whose exact size is within the budget's tolerance.
-"""
+"""The feasible architectures of a study: the family's legal shapes with an exact size within the budget's tolerance."""
 
 from __future__ import annotations
 
@@ -21,11 +18,11 @@ if TYPE_CHECKING:
     from scalecore.api.model import SizedFamily
 
 GAP_SHARE = 0.10
-"""A stretch of the budget's range without any shape is reported from this share of the budget on."""
+"""Gaps between sizes are reported if they are at least this share of the budget."""
 
 
 class Infeasible(ScalecoreError):
-    """No architecture is left, or a condition is none; `path` is the key of the experiment file that is at fault."""
+    """No architecture is left, or a condition is invalid; `path` is the offending key of the experiment file."""
 
     def __init__(self, path: tuple[str | int, ...], message: str) -> None:
         super().__init__(message)
@@ -34,12 +31,12 @@ class Infeasible(ScalecoreError):
 
 @frozen(kw_only=True)
 class FeasibleGrid:
-    """The feasible architectures in a fixed order (by size, then by content), and how they came about."""
+    """The feasible architectures in a fixed order (by size, then by content), with counts and limits."""
 
     architectures: tuple[Architecture, ...]
     dimensions: dict[str, tuple[int, ...]]
     depth: str | None
-    """The dimension that counts equal blocks, where the family names one."""
+    """The dimension that counts equal blocks, if the family names one."""
     legal: int
     excluded: int
     budget: int | None
@@ -48,7 +45,7 @@ class FeasibleGrid:
     roles: Mapping[str, str] = field(factory=dict)
 
     def gaps(self) -> list[tuple[float, float]]:
-        """Stretches between two sizes, as shares of the budget, in which no shape lies."""
+        """Return the gaps between neighbouring sizes, as shares of the budget."""
         if self.budget is None or self.low is None or self.high is None:
             return []
         sizes = sorted({self.low, self.high, *(a.num_parameters for a in self.architectures)})
@@ -59,7 +56,7 @@ class FeasibleGrid:
 def feasible_grid(
     family: SizedFamily, data: DataShape, *, budget: Budget | None, tolerance: float, exclude: Sequence[str]
 ) -> FeasibleGrid:
-    """Enumerate, count and filter. Raises `Infeasible` when nothing is left, naming the nearest sizes."""
+    """Enumerate, count and filter the shapes. Raises `Infeasible`, with the nearest sizes, if none is left."""
     space = family.architecture_space(data)
     if problem := next(predicate_problems(space, exclude), None):
         raise problem
@@ -106,7 +103,7 @@ def feasible_grid(
 
 
 def predicate_problems(space: ArchitectureSpace, exclude: Sequence[str]) -> Iterator[Infeasible]:
-    """Conditions that are none, or that leave no shape whatever its size; and a family without any."""
+    """Yield invalid conditions, conditions that exclude every shape, and a family without shapes."""
     if not space.architectures:
         yield Infeasible(("model",), "these options leave no legal architecture; change the values of its dimensions")
         return
@@ -129,7 +126,7 @@ def predicate_problems(space: ArchitectureSpace, exclude: Sequence[str]) -> Iter
 def _nothing_left(
     budget: Budget | None, tolerance: float, low: int | None, high: int | None, sizes: list[int], excluded: int
 ) -> Infeasible:
-    if budget is None or low is None or high is None:  # each shape is left out by a condition
+    if budget is None or low is None or high is None:  # conditions exclude every shape
         return Infeasible(("search", "exclude"), f"leaves none of the {len(sizes)} architectures of the model")
     if excluded:
         within = f"within {tolerance:.0%} of the budget {budget.text}"

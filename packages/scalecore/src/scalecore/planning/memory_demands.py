@@ -1,4 +1,4 @@
-"""The memory that trials of a plan are predicted to need, as monitors are asked for it."""
+"""The predicted memory of a plan's trials, as requested from the monitors."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from scalecore.planning.plan import Plan
 
 @frozen
 class Demands:
-    """Demands by the forecast of a study, waited for."""
+    """Memory demands computed by the study's forecast; methods wait for its traces."""
 
     plan: Plan
     forecast: MemoryForecast
 
     def of(self, architecture: Architecture, micro_batch: int) -> Demand:
-        """Of a trial of this shape, with activations recomputed only where the file says so."""
+        """Return the demand of a trial of this shape; activations are recomputed only if the file sets that."""
         found = self.predict(architecture, micro_batch, checkpointing=self.plan.step_size.checkpointing == "on")
         return self._demand(found.bytes, micro_batch, num_parameters=architecture.num_parameters)
 
     def least(self, architecture: Architecture) -> tuple[Demand, bool]:
-        """The least memory with which this shape can be trained, and whether activations are recomputed for it."""
+        """Return the smallest demand with which this shape can train, and whether that recomputes activations."""
         setting, kept = self.plan.step_size.checkpointing, self.of(architecture, 1)
         if setting != "auto":
             return kept, setting == "on"
@@ -33,18 +33,18 @@ class Demands:
         return evolve(kept, memory=recomputed.bytes), True
 
     def floor(self) -> Demand:
-        """The memory without which some shape cannot be trained in any way that the file allows, in closed form."""
-        # Recomputed, activations need next to nothing.
+        """Return, in closed form, the smallest demand with which every shape can train in some way the file allows."""
+        # Recomputed activations need almost no memory.
         windows = 1 if self.plan.step_size.checkpointing == "off" else 0
         architectures = self.plan.grid.architectures
         largest = max(self.forecast.rough(one, windows) for one in architectures)
         return self._demand(largest, 1, num_parameters=max(one.num_parameters for one in architectures))
 
     def predict(self, architecture: Architecture, micro_batch: int, *, checkpointing: bool) -> MemoryPrediction:
-        """Predicted memory of one way to train this shape."""
+        """Predict the memory of this shape with the given micro-batch and recomputation."""
         device = self.plan.likely_device
         found = self.forecast.predict(architecture, micro_batch, device=device, checkpointing=checkpointing)
-        assert found is not None  # when its patience is over, a forecast has the closed form
+        assert found is not None  # after its time limit, a forecast falls back to the closed form
         return found
 
     def _demand(self, memory: int, micro_batch: int, *, num_parameters: int) -> Demand:

@@ -1,4 +1,4 @@
-"""The memory of the smallest and the largest shape: the plan's closed form, until a run has traced them."""
+"""Memory of the smallest and the largest shape: the plan's closed form, replaced by the trace of a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scalecore.store.events import SmokeStep
 
 @frozen(kw_only=True)
 class MemoryFigure:
-    """The one figure of a shape that counts now, in bytes, with where it comes from."""
+    """The current memory figure of a shape in bytes, and its source."""
 
     shape: str
     bytes: int
@@ -24,16 +24,17 @@ class MemoryFigure:
     low: int | None
     high: int | None
     replaced: int | None = None
-    """What the plan's closed form said, where the run traced a step."""
+    """The plan's closed form, if a run has replaced it by a trace."""
 
     def plain(self) -> dict[str, Any]:
-        """JSON types; `replaced` only where something was."""
+        """Return JSON types, without `replaced` if it is None."""
         return {name: value for name, value in asdict(self).items() if name != "replaced" or value is not None}
 
 
 def memory_figures(planned: MemoryReport, smoke: SmokeStep | None) -> dict[str, MemoryFigure]:
-    """The figures of `smallest` and `largest`; `smoke` is the study's smoke step, where there was one. Empty for plans
-    of earlier versions, which do not name their shapes.
+    """Return the figures of `smallest` and `largest`, given the study's smoke step if it has run.
+
+    Empty for plans of earlier versions, which do not name their shapes.
     """
     if planned.shapes is None or planned.range is None or planned.source == UNKNOWN:
         return {}
@@ -47,7 +48,7 @@ def memory_figures(planned: MemoryReport, smoke: SmokeStep | None) -> dict[str, 
         one = MemoryFigure(
             shape=shape, bytes=size, micro_batch=planned.micro_batch, source=planned.source, low=low, high=high
         )
-        result = results.get(label) or results.get("smallest")  # of a grid with one shape
+        result = results.get(label) or results.get("smallest")  # a grid with one shape has only that one
         traced = None if result is None or result.architecture != shape else result.of_a_trial
         if traced is not None and traced.source == "traced":
             one = evolve(one, replaced=size, bytes=traced.memory, source="traced", low=None, high=None)
@@ -56,7 +57,7 @@ def memory_figures(planned: MemoryReport, smoke: SmokeStep | None) -> dict[str, 
 
 
 def memory_lines(figures: Mapping[str, MemoryFigure]) -> list[str]:
-    """One line each; equal shapes once."""
+    """Return one line per distinct shape."""
     lines: list[str] = []
     for label, one in figures.items():
         only = len({each.shape for each in figures.values()}) == 1
@@ -65,7 +66,7 @@ def memory_lines(figures: Mapping[str, MemoryFigure]) -> list[str]:
         which = "the only shape" if only else f"{label} shape by memory"
         place = f"{which}, {one.shape}, at micro-batch {one.micro_batch}"
         if one.replaced is not None:
-            how = f"{one.source} by the run, in place of the plan's closed form of {formatting.size(one.replaced)}"
+            how = f"{one.source} by the run; closed form: {formatting.size(one.replaced)}"
         else:
             how = f"{one.source}: {formatting.size(one.low)} to {formatting.size(one.high)}"
         lines.append(f"{place}: {formatting.size(one.bytes)} ({how})")

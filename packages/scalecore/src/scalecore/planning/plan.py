@@ -1,7 +1,4 @@
-"""What will be run, what it needs, and what cannot be known before.
-
-Everything up to the first training step, without torch.
-"""
+"""The plan of a study: everything that is known before the first training step, without torch."""
 
 from __future__ import annotations
 
@@ -31,12 +28,12 @@ from scalecore.store.study_device import StudyDevice
 
 
 def silent(line: str) -> None:
-    """Print nothing: what `say` is where nobody waits for a command."""
+    """Print nothing: the default of `say`."""
 
 
 @frozen(kw_only=True)
 class Plan:
-    """A study before its first trial: values only. What lives is `scalecore.planning.runtime.Runtime`'s."""
+    """A study before its first trial: values only. Live objects are in `scalecore.planning.runtime.Runtime`."""
 
     resolved: Resolved
     experiment: Mapping[str, Any]
@@ -47,30 +44,30 @@ class Plan:
     hyperparameters: Mapping[str, Hyperparameter]
     fixed: Mapping[str, Value]
     versions: Mapping[str, str]
-    """Of the code that decides results: it may not change unnoticed within a study (guard G26)."""
+    """Versions of the code that decides results, which must not change unnoticed within a study (guard G26)."""
     companions: Mapping[str, str]
     """Versions of executor, loggers and monitors."""
     loss: Mapping[str, Any]
-    """What every trial minimises, `auto` weights as numbers of the training split."""
+    """The loss that every trial minimises, with `auto` weights as numbers from the training split."""
     step_size: StepSize
     likely_device: Device
-    """The device of the study or that the file asks for; for `auto` what an attempt will most likely find."""
+    """The device of the study or of the file; for `auto` the one that an attempt will most likely find."""
     conventions: Conventions
     old: bool = False
-    """Whether version 0.1 began this study (see `scalecore.planning.conventions`)."""
+    """True if version 0.1 started this study (see `scalecore.planning.conventions`)."""
     device: StudyDevice | None = None
-    """That of a study that continues, where it is known."""
+    """The device of a resumed study, if known."""
     rough: Mapping[str, int] = MappingProxyType({})
-    """Memory of a trial by shape, in closed form."""
+    """Memory of a trial in bytes by shape id, in closed form."""
     memory: MemoryReport | None = None
-    """None until the shapes have been measured up: see `scalecore.planning.build_plan`."""
+    """None until `scalecore.planning.build_plan` has computed it."""
     planned: Sequence[Proposal] = ()
-    """What the strategy will propose whatever the results are."""
+    """The proposals of the strategy that do not depend on results."""
     findings: Sequence[Finding] = ()
 
     @property
     def min_denominator(self) -> int:
-        """Windows that the objective must be over in the best epoch, where a model chooses them (guard G19)."""
+        """Minimum number of windows behind the objective in the best epoch, if the model chooses them (guard G19)."""
         experiment = self.resolved.experiment
         if self.old or experiment.objective.metric not in OWN_DENOMINATOR:
             return 0
@@ -78,7 +75,7 @@ class Plan:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The experiment as what a trial is follows from it: `trial_content` takes it."""
+        """The part of the experiment that identifies a trial: the input of `trial_content`."""
         least = {"min_denominator": self.min_denominator} if self.min_denominator else {}
         named = {**self.experiment, "objective": {**self.experiment["objective"], **least}}
         return {**named, "training": self._training}
@@ -90,7 +87,7 @@ class Plan:
 
     @cached_property
     def unbound(self) -> Unbound:
-        """The settings that no identity contains."""
+        """The settings that are part of no identity."""
         return unbound(self.resolved)
 
     @cached_property
@@ -99,28 +96,28 @@ class Plan:
         return model_content(self.resolved)
 
     def begun(self) -> StudyBegun:
-        """The journal's event `study`; `model` only where options of it name files."""
+        """Return the journal's event `study`; `model` is set only if its options name files."""
         model = None if self.model == self.experiment["model"] else self.model
         return StudyBegun(format=FORMAT, experiment=self.experiment, plan=self.report(), model=model)
 
     def write_data(self, folder: Path) -> None:
-        """Store the prepared data for the attempts; a folder that holds other data is refused (guard G52)."""
+        """Store the prepared data for the attempts; refuse a folder that contains other data (guard G52)."""
         prepare(self.panel, folder, **data_limits(self.resolved), raw_target=self.data.target_scale is None)
 
     def values(self, name: str) -> tuple[Any, ...]:
-        """What a hyper-parameter is fixed at, or the bounds that it varies between; empty where there is none."""
+        """Return the fixed value of a hyper-parameter, or its bounds; empty if the study does not have it."""
         space = self.resolved.experiment.search.space
         if name in self.fixed:
             return (self.fixed[name],)
         return space[name].bounds() if name in space else ()
 
     def extremes(self) -> dict[str, Architecture]:
-        """The `smallest` and the `largest` shape by the memory of a trial, in closed form."""
+        """Return the `smallest` and the `largest` shape by the memory of a trial, in closed form."""
         ordered = sorted(self.grid.architectures, key=lambda one: (self.rough[one.id], one.num_parameters))
         return {"smallest": ordered[0], "largest": ordered[-1]}
 
     def report(self) -> PlanReport:
-        """What `scalecore plan --json` prints and the journal keeps."""
+        """Return the report that `scalecore plan --json` prints and the journal stores."""
         search, grid = self.resolved.experiment.search, self.grid
         assert self.memory is not None
         return PlanReport(
@@ -160,7 +157,7 @@ class Plan:
 
 
 def data_limits(resolved: Resolved) -> dict[str, int]:
-    """How many validation windows the data must have, as `describe` and `prepare` take it."""
+    """Return the minimum numbers of validation windows as arguments of `describe` and `prepare`."""
     guards = resolved.experiment.guards
     return {
         "min_validation_samples": guards.min_validation_samples,

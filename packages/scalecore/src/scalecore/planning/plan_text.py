@@ -1,4 +1,4 @@
-"""The plan as people read it."""
+"""The text of `scalecore plan`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_SHAPES = 60
 
 
 def plan_lines(preview: PlanPreview) -> list[str]:
-    """Data, search, needs, findings, and what cannot be known before."""
+    """Return the lines of the plan: data, architectures, search, memory, findings, and what only a run can measure."""
     plan = preview.plan
     return [
         f"plan of {plan.name}: {plan.trials} trials",
@@ -42,9 +42,9 @@ def plan_lines(preview: PlanPreview) -> list[str]:
         "",
         *_findings(plan.findings),
         "",
-        "Unknown until the first trial: the time per trial, and the memory of a real step. A run first "
+        "Unknown until the first trial: the time per trial and the memory of a real step. A run first "
         + ("traces a step, which replaces the closed form, and " if plan.memory.source == "closed form" else "")
-        + "makes a smoke step on the smallest and the largest shape, which checks that the model trains.",
+        + "runs a smoke step on the smallest and the largest shape to check that the model trains.",
     ]
 
 
@@ -54,7 +54,7 @@ def _data(data: DataReport) -> list[str]:
         f"Data: {data.name}, {data.rows:,} rows, {len(data.features)} features, context {data.context}, "
         f"normalise {data.normalise.kind}",
         f"  target: {data.target.text}"
-        + (f"; trained standardised {formatting.scale(scale)}, reported in its own unit" if scale else ""),
+        + (f"; standardised in training {formatting.scale(scale)}, reported in its own unit" if scale else ""),
         f"  split: {' '.join(filter(None, (split.kind, formatting.settings(split.chosen or {}))))}, purge "
         f"{split.purge}, embargo {split.embargo} windows",
     ]
@@ -70,7 +70,7 @@ def _data(data: DataReport) -> list[str]:
     drifting = sorted({row.feature for row in data.drift if row.strong})
     if drifting:
         lines.append(f"  strong drift from train to val or test: {', '.join(drifting)} (table with --json) [G08]")
-    lines.append("  baselines, validation loss with its 95 % interval: the numbers to beat")
+    lines.append("  baselines to beat, validation loss with 95 % interval:")
     lines += [f"    {formatting.baseline_line(baseline)}" for baseline in data.baselines]
     return lines
 
@@ -86,27 +86,26 @@ def _steps(steps: Steps) -> str:
 
 
 def _loss(loss: Mapping[str, object]) -> str:
-    """`focal gamma=2`; whatever it is, `val_loss` is the task's own."""
+    """Return the training loss as text: `focal gamma=2`. `val_loss` is always the loss of the task."""
     return f"{loss['kind']} {formatting.settings({name: one for name, one in loss.items() if name != 'kind'})}".rstrip()
 
 
 def _memory(planned: MemoryReport, figures: Mapping[str, MemoryFigure]) -> list[str]:
     if planned.source == UNKNOWN:
-        return ["Memory of a trial: unknown without the trainer"]
-    return ["Memory of a trial, predicted:", *(f"  {line}" for line in memory_lines(figures))]
+        return ["Predicted memory of a trial: unknown without the trainer"]
+    return ["Predicted memory of a trial:", *(f"  {line}" for line in memory_lines(figures))]
 
 
 def _architectures(grid: GridReport, forecast: Forecast, *, memory: str) -> list[str]:
-    """With the memory of each size where it is known; `memory` says how."""
-    lines = [f"Architectures: {grid.feasible} feasible of {grid.legal} legal ones"]
+    """Return a table of sizes with predicted memory and time; `memory` is the source of the memory figures."""
+    lines = [f"Architectures: {grid.feasible} feasible of {grid.legal} legal"]
     if grid.budget:
         lines[0] += f", budget {formatting.parameters(grid.budget)} ({grid.low:,} to {grid.high:,} parameters)"
     if grid.excluded:
         lines[0] += f", {grid.excluded} excluded"
     for name, values in grid.dimensions.items():
         lines.append(f"  {name}: {', '.join(map(str, values))}")
-    # Shapes of one size differ in dimensions that cost no parameters, such as the heads; one line stands for all of
-    # them.
+    # One line per size: its shapes differ only in dimensions that add no parameters, such as the heads.
     sizes: dict[int, list[ShapeReport]] = {}
     for shape in grid.architectures:
         sizes.setdefault(shape.num_parameters, []).append(shape)
@@ -122,16 +121,16 @@ def _architectures(grid: GridReport, forecast: Forecast, *, memory: str) -> list
     if len(sizes) > MAX_SHAPES:
         lines.append(f"  ... and {len(sizes) - MAX_SHAPES} more sizes (all with --json)")
     for low, high in grid.gaps:
-        lines.append(f"  gap: no shape has between {low:.0%} and {high:.0%} of the budget")
+        lines.append(f"  gap: no shape between {low:.0%} and {high:.0%} of the budget")
     if memory == "closed form":
-        lines.append("  memory: of a trial at its first micro-batch, in closed form")
+        lines.append("  memory: of a trial at its initial micro-batch, in closed form")
     if forecast.trials:
         lines.append(
-            f"  time: a trial of all {forecast.epochs} epochs, from FLOPs and the speed of {forecast.trials} "
-            "measured trials"
+            f"  time: a trial of {forecast.epochs} epochs, estimated from FLOPs and the speed of {forecast.trials} "
+            "finished trials"
         )
     else:
-        lines.append("  time: not known before a trial of this study was measured")
+        lines.append("  time: unknown until a trial of this study finishes")
     return lines
 
 
@@ -142,13 +141,13 @@ def _values(shapes: Sequence[ShapeReport], name: str) -> str:
 def _time(forecast: Forecast, shapes: Sequence[ShapeReport]) -> str:
     known = [forecast.seconds[shape.id] for shape in shapes]
     slowest = max((seconds for seconds in known if seconds is not None), default=None)
-    return "not known" if slowest is None else formatting.duration(slowest)
+    return "unknown" if slowest is None else formatting.duration(slowest)
 
 
 def _changes(found: PlannedChanges) -> list[str]:
     lines = continuation_lines(found.allowed, found.left_out, found.trials)
     if found.refused:
-        lines.append("refused by a run, since trials would not be comparable (in the study -> in the file):")
+        lines.append("a run refuses these changes, because trials would not be comparable (study -> file):")
         lines += [f"  {change.text()}" for change in found.refused]
     return [*lines, ""] if lines else []
 
@@ -157,16 +156,16 @@ def _search(search: Mapping[str, Any]) -> list[str]:
     if search["last"] is None and not search["imported"]["count"]:
         told = search["strategy"]
         return ["Search so far: no trial yet" + (f"; strategy: {told['method']}" if told else "")]
-    return ["Search so far, of the study in this folder:", *(f"  {line}" for line in explain_lines(search))]
+    return ["Search so far (study in this folder):", *(f"  {line}" for line in explain_lines(search))]
 
 
 def _planned(plan: PlanReport) -> list[str]:
-    lines = ["Forced trials, first: " + (str(len(plan.planned)) if plan.planned else "none")]
+    lines = ["Forced trials (run first): " + (str(len(plan.planned)) if plan.planned else "none")]
     lines += [
         f"  {one.origin.label}: {formatting.shape(one.architecture)} {formatting.settings(one.hyperparameters)}"
         for one in plan.planned
     ]
-    lines.append("Varied:" + ("" if plan.space else " nothing but the architecture"))
+    lines.append("Varied:" + ("" if plan.space else " only the architecture"))
     lines += [f"  {name}: {_distribution(one)}" for name, one in plan.space.items()]
     lines.append(f"Fixed: {formatting.settings(plan.fixed)}")
     return lines

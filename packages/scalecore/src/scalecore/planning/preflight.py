@@ -1,6 +1,6 @@
-"""What speaks for or against a study on this machine, beside what the monitors say: each finding is ok, warn or refuse.
+"""Preflight checks of this machine, in addition to those of the monitors: each finding is `ok`, `warn` or `refuse`.
 
-Reads only, and quickly. `scalecore plan` and `run` print it, `scalecore doctor` at any time.
+The checks are fast and write nothing. `scalecore plan`, `run` and `doctor` print the findings.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from scalecore.store.layout import StudyFolder, nearest_folder
 from scalecore.store.study_device import StudyDevice, torch_build
 
 FEW_FILES, TOO_FEW_FILES = 256, 64
-"""Open files: the driver needs some twenty, an attempt and its libraries some dozens more."""
+"""Limits of open files: the driver needs about twenty, an attempt with its libraries several dozen more."""
 
 NETWORK_FILE_SYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p", "afpfs", "lustre")
 
 
 def machine_findings() -> list[Finding]:
-    """Of the machine, whatever will be run on it: open files, other runs, how memory can be held."""
+    """Check what does not depend on the study: the limit of open files, other runs, and memory containment."""
     return [_open_files(), _others(other_runs()), _containment()]
 
 
@@ -41,16 +41,17 @@ def _open_files() -> Finding:
         return Finding(level="ok", subject="open files", message="not limited on this platform")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limited = soft != resource.RLIM_INFINITY
-    message = f"{soft} may be open at once" if limited else "as many as wanted may be open at once"
+    message = f"limit of {soft}" if limited else "no limit"
     if limited and soft < FEW_FILES:
-        remedy = f"raise the limit: ulimit -n {4 * FEW_FILES}" if hard >= FEW_FILES or hard < 0 else "ask for more"
+        raise_it = hard >= FEW_FILES or hard < 0
+        remedy = f"raise the limit: ulimit -n {4 * FEW_FILES}" if raise_it else "ask an administrator to raise it"
         level: Literal["refuse", "warn"] = "refuse" if soft < TOO_FEW_FILES else "warn"
-        return Finding(level=level, subject="open files", message=f"only {message}", remedy=remedy)
+        return Finding(level=level, subject="open files", message=f"{message} is too low", remedy=remedy)
     return Finding(level="ok", subject="open files", message=message)
 
 
 def other_runs() -> list[tuple[int, str]]:
-    """Process ids and folders of other `scalecore run` processes that this user may see."""
+    """Return process ids and working folders of other `scalecore run` processes visible to this user."""
     me = psutil.Process()
     mine = {me.pid, *(parent.pid for parent in me.parents())}
     found = []
@@ -65,7 +66,7 @@ def other_runs() -> list[tuple[int, str]]:
 
 
 def _is_run(command: Sequence[str]) -> bool:
-    """`scalecore run ...`, or `python -m scalecore run ...`."""
+    """Return True for `scalecore run ...` and `python -m scalecore run ...`."""
     for at, word in enumerate(command[:-1]):
         started = Path(word).name == "scalecore" and (at <= 1 or command[at - 1] == "-m")
         if started and command[at + 1] == "run":
@@ -80,8 +81,8 @@ def _others(found: Sequence[tuple[int, str]]) -> Finding:
     return Finding(
         level="warn",
         subject="other runs",
-        message=f"{len(found)} more on this machine ({listed}): they share its memory, cores and GPUs",
-        remedy="give each its threads and slots; with the memory monitor each sees what the others leave free",
+        message=f"{len(found)} more on this machine ({listed}) share its memory, cores and GPUs",
+        remedy="set training.threads and execution.slots of each; the memory monitor counts the memory of the others",
     )
 
 
@@ -89,20 +90,20 @@ def _containment() -> Finding:
     from scalecore.execution.local.containment import why_no_groups
 
     if sys.platform != "linux":
-        message = "an attempt is watched by the monitors; on MPS its allocator is limited too"
+        message = "monitors watch each attempt; on MPS, its allocator is limited too"
         return Finding(level="ok", subject="containment", message=message)
-    held = "attempts are the kernel's first victims, and limited by RLIMIT_DATA where a monitor gives a limit"
+    held = "if memory runs out, the kernel kills attempts first; RLIMIT_DATA limits each if a monitor sets a limit"
     if (why := why_no_groups()) is not None:
-        return Finding(level="ok", subject="containment", message=f"{held}; no control group for each: {why}")
-    return Finding(level="ok", subject="containment", message=f"{held}, and by a control group each")
+        return Finding(level="ok", subject="containment", message=f"{held}; no control group per attempt: {why}")
+    return Finding(level="ok", subject="containment", message=f"{held}, and so does a control group per attempt")
 
 
 def device_finding(
     wanted: str, *, study: StudyDevice | None = None, gpus: FoundGpus | None = None, build: str | None = None
 ) -> Finding:
-    """Whether the device of `training.device` can be here, found without importing torch.
+    """Check, without importing torch, that this machine has the device of `training.device`.
 
-    `study` is the device of a study that continues. `gpus` and torch's `build` are looked for where not given.
+    `study` is the device of the study to resume. `gpus` and torch's `build` are detected if not given.
     """
     build = build or torch_build()
     kind = wanted if study is None else study.kind
@@ -110,22 +111,22 @@ def device_finding(
     named = f"{len(gpus.names)} GPU{'s' if len(gpus.names) > 1 else ''} (by {gpus.source})"
     why = None
     if kind == "cuda":
-        why = "torch is a build without CUDA" if build == "cpu" else None if gpus.names else gpus.problem or gpus.source
+        why = "torch is built without CUDA" if build == "cpu" else None if gpus.names else gpus.problem or gpus.source
     elif kind == "mps" and sys.platform != "darwin":
-        why = "this is no Mac"
+        why = "this machine is not a Mac"
     if why is not None:
         return _missing_device(wanted, kind, study, why)
     if gpus.names and build == "cpu":
-        message = f"there is a driver with {named}, and torch is a build without CUDA: the CPU is used"
+        message = f"the driver reports {named}, but torch is built without CUDA: trials use the CPU"
         remedy = "install a build of torch with CUDA"
         return Finding(level="warn", subject="device", message=message, remedy=remedy)
     if gpus.names and gpus.problem:
-        message = f"{wanted}: {named}, and CUDA may not be able to use them: {gpus.problem}"
+        message = f"{wanted}: {named}, but CUDA may be unable to use them: {gpus.problem}"
         remedy = "give the container the compute libraries (NVIDIA_DRIVER_CAPABILITIES), or repair the driver"
         return Finding(level="warn", subject="device", message=message, remedy=remedy)
-    found = named if kind == "cuda" else f"CUDA, {named}" if gpus.names else f"the CPU, no GPU is found ({gpus.source})"
+    found = named if kind == "cuda" else f"CUDA, {named}" if gpus.names else f"the CPU, no GPU found ({gpus.source})"
     if kind == "auto" and sys.platform == "darwin":
-        found = "MPS where torch finds it"
+        found = "MPS if torch finds it"
     if kind in ("cpu", "mps"):
         found = "" if kind == wanted else kind
     began = ", as the study began" if study is not None and wanted == "auto" else ""
@@ -134,47 +135,46 @@ def device_finding(
 
 def _missing_device(wanted: str, kind: str, study: StudyDevice | None, why: str) -> Finding:
     if study is not None and wanted == "auto":
-        message = f"this study trains on {study.text}, and {why}"
-        remedy = "make the device available: results of another one would be ranked together with those of the study"
+        message = f"this study trains on {study.text}, but {why}"
+        remedy = "make the device available: a study must not rank results of different devices together"
     else:
-        message = f"{kind} is asked for, and {why}"
+        message = f"{kind} is set, but {why}"
         needed = "install the driver and a build of torch with CUDA, or " if kind == "cuda" else ""
         remedy = f"{needed}set training.device to auto or cpu"
     return Finding(level="refuse", subject="device", message=message, remedy=remedy)
 
 
 def folder_findings(folder: Path) -> Iterator[Finding]:
-    """Whether the study's folder, or the nearest one above it that exists, can hold a study."""
+    """Check that a study can be written to `folder`, or to its nearest existing parent."""
     place = next((one for one in (folder, *folder.parents) if one.exists()), folder)
     subject = "output"
     if (link := broken_link(folder)) is not None:
-        yield Finding(level="refuse", subject=subject, message=f"{folder} {link}", remedy="give another `output`")
+        yield Finding(level="refuse", subject=subject, message=f"{folder} {link}", remedy="set another `output`")
         return
     if not place.is_dir():
-        remedy = "give another `output`"
-        yield Finding(level="refuse", subject=subject, message=f"{place} is no folder", remedy=remedy)
+        remedy = "set another `output`"
+        yield Finding(level="refuse", subject=subject, message=f"{place} is not a folder", remedy=remedy)
         return
     read_only = hasattr(os, "statvfs") and bool(os.statvfs(place).f_flag & os.ST_RDONLY)
     if read_only or not os.access(place, os.W_OK | os.X_OK):
-        why = "is on a read-only file system" if read_only else "may not be written"
-        yield Finding(
-            level="refuse", subject=subject, message=f"{place} {why}", remedy="give another `output`, or its rights"
-        )
+        why = "is on a read-only file system" if read_only else "is not writable"
+        remedy = "set another `output`, or make it writable"
+        yield Finding(level="refuse", subject=subject, message=f"{place} {why}", remedy=remedy)
         return
     kind = _file_system(place)
     if kind in NETWORK_FILE_SYSTEMS:
         yield Finding(
             level="warn",
             subject=subject,
-            message=f"{place} is on a network file system ({kind}): locks may not hold there, and checkpoints are slow",
-            remedy="give an `output` on a disk of this machine, or be sure that only one machine runs the study",
+            message=f"{place} is on a network file system ({kind}): locks may fail and checkpoints are slow there",
+            remedy="set `output` to a local disk, or make sure that only one machine runs the study",
         )
         return
     yield Finding(level="ok", subject=subject, message=f"{place} can be written" + (f" ({kind})" if kind else ""))
 
 
 def _file_system(place: Path) -> str | None:
-    """Its type by the longest mount point that holds `place`."""
+    """Return the type of the file system that contains `place`: that of its longest mount point."""
     resolved = str(place.resolve())
     held = [
         (len(partition.mountpoint), partition.fstype)
@@ -185,11 +185,10 @@ def _file_system(place: Path) -> str | None:
 
 
 def room_finding(folder: Path, *, largest: int, slots: int, data: int, checkpoint: float) -> Finding:
-    """Whether the disk holds the prepared data (bytes) and two checkpoints of the largest model (parameters) a slot.
+    """Check that the disk has room for the prepared data and two checkpoints of the largest model per slot.
 
-    `checkpoint` are the bytes of one per parameter.
-
-    A study that was begun has its data, and may have checkpoints: it is warned, and ends when a write fails.
+    `data` is in bytes, `largest` in parameters, `checkpoint` in bytes per parameter. A started study already has its
+    data and may have checkpoints, so that it gets a warning only; it ends when a write fails.
     """
     place = nearest_folder(folder)
     study = StudyFolder(folder)
@@ -198,11 +197,11 @@ def room_finding(folder: Path, *, largest: int, slots: int, data: int, checkpoin
     try:
         free = shutil.disk_usage(place).free
     except OSError as error:
-        return Finding(level="warn", subject="room", message=f"the free space of {place} cannot be read: {error}")
+        return Finding(level="warn", subject="room", message=f"cannot read the free space of {place}: {error}")
     message = (
         f"{formatting.size(free)} free at {place}, the study needs {formatting.size(need)} for data and checkpoints"
     )
-    remedy = "make room, or give another `output`"
+    remedy = "free some space, or set another `output`"
     if free < need and not begun:
         return Finding(level="refuse", subject="room", message=message, remedy=remedy)
     if free < 2 * need:
@@ -211,21 +210,21 @@ def room_finding(folder: Path, *, largest: int, slots: int, data: int, checkpoin
 
 
 def warmup_findings(*, warmup: int, epochs: int, steps_per_epoch: int) -> Iterator[Finding]:
-    """Whether the shortest warm-up, in steps, ends within the longest training; nothing where it does."""
+    """Warn if the shortest warm-up (in steps) does not end within the longest training."""
     if warmup >= epochs * steps_per_epoch:
         yield Finding(
             level="warn",
             subject="warm-up",
-            message=f"{warmup} steps of warm-up, and the longest training has {epochs * steps_per_epoch} (epochs "
-            f"{epochs}, {steps_per_epoch} steps each): no trial reaches its learning rate",
-            remedy="set training.hyperparameters.warmup_steps lower, or epochs higher",
+            message=f"{warmup} warm-up steps, but the longest training has only {epochs * steps_per_epoch} steps "
+            f"({epochs} epochs of {steps_per_epoch}): no trial reaches its learning rate",
+            remedy="lower training.hyperparameters.warmup_steps, or raise epochs",
         )
 
 
 def stopping_findings(experiment: Experiment, baselines: Sequence[BaselineReport]) -> Iterator[Finding]:
-    """Whether early stopping sees improvements: `min_delta` is in the unit of the loss, which the baselines show.
+    """Warn if `min_delta` of early stopping exceeds a tenth of the best baseline's loss: improvements would not count.
 
-    Nothing where the objective is no loss, or where `min_delta` is below a tenth of the best baseline's loss.
+    Applies to the objective `val_loss` only, because `min_delta` is in the unit of the loss.
     """
     stopping = experiment.training.early_stopping
     losses = [one.loss for one in baselines if one.loss is not None]
@@ -235,7 +234,7 @@ def stopping_findings(experiment: Experiment, baselines: Sequence[BaselineReport
         yield Finding(
             level="warn",
             subject="early stopping",
-            message=f"only improvements of more than {stopping.min_delta:g} count, and the best baseline's "
-            f"loss is {formatting.number(min(losses))}: trials may end while they still learn",
+            message=f"only improvements above {stopping.min_delta:g} count, but the best baseline's loss is "
+            f"{formatting.number(min(losses))}: trials may stop while they still improve",
             remedy="set training.early_stopping.min_delta far below that loss, or to 0",
         )

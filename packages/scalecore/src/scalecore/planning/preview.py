@@ -1,4 +1,4 @@
-"""What `scalecore plan` shows: the plan, and beside it what the study in the folder, if there is one, says of it."""
+"""The content of `scalecore plan`: the plan, compared with the study in its folder if there is one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from scalecore.store.state import StudyState, read_state
 
 @frozen(kw_only=True)
 class PlannedChanges:
-    """What differs from the study in the folder: followed, or refused by a run; and which of its trials do not fit."""
+    """Differences from the study in the folder: changes that a run accepts or refuses, and trials that do not fit."""
 
     allowed: Sequence[Change]
     refused: Sequence[Change]
@@ -35,8 +35,7 @@ class PlannedChanges:
 
 @frozen(kw_only=True)
 class PlanPreview:
-    """The plan with what the study in the folder says of it: the memory that counts now, changes, what was tried, the
-    time of each shape."""
+    """The plan with data of the study in its folder: current memory figures, changes, search so far, time estimates."""
 
     plan: PlanReport
     figures: Mapping[str, MemoryFigure]
@@ -45,7 +44,7 @@ class PlanPreview:
     forecast: Forecast
 
     def plain(self) -> dict[str, Any]:
-        """What `scalecore plan --json` prints."""
+        """Return the output of `scalecore plan --json`."""
         result: dict[str, Any] = plain(
             {
                 **self.plan.plain(),
@@ -59,7 +58,7 @@ class PlanPreview:
 
 
 def preview(plan: Plan, state: StudyState) -> PlanPreview:
-    """The plan beside the study in its folder."""
+    """Combine the plan with the state of the study in its folder."""
     content = plan.report()
     strategy = new_strategy(plan)
     strategy.restore(restored_today(state, plan, lambda _: {}))
@@ -77,7 +76,7 @@ def preview(plan: Plan, state: StudyState) -> PlanPreview:
 
 
 def _epochs(plan: Plan, records: Sequence[TrialRecord]) -> int:
-    """Those of a trial; where no hyper-parameter says it, as many as the longest trial so far had."""
+    """Return the epochs of a trial; without a hyper-parameter `epochs`, those of the longest trial so far."""
     space = plan.resolved.experiment.search.space
     if "epochs" in plan.fixed or "epochs" in space:
         return int(plan.fixed["epochs"] if "epochs" in plan.fixed else middle(space["epochs"]))
@@ -92,5 +91,5 @@ def _changes(plan: Plan, state: StudyState) -> PlannedChanges:
 
 
 def state_of(folder: StudyFolder) -> StudyState:
-    """The study that the folder holds; an empty one where it holds none."""
+    """Return the state of the study in the folder; an empty state if there is none."""
     return read_state(folder.journal)

@@ -1,6 +1,6 @@
-"""Shapes that ran out of memory at their smallest micro-batch: they are not tried again within the study (guard G40).
+"""Quarantine: a shape that ran out of memory at its smallest micro-batch is not retried in the study (guard G40).
 
-A function of the records, so that a replay of the journal finds the same.
+Computed from the records alone, so that a replay of the journal has the same result.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from scalecore.api.trials import TrialRecord, TrialState
 
 KIND = "quarantined"
 LARGER = 1.1
-"""A machine or container whose limit is this many times that of the failure gives a shape another chance."""
+"""A shape is retried if the memory limit is at least this many times that of its failure."""
 
 
 def quarantine_flag(text: str) -> dict[str, str]:
-    """The flag that a record of a quarantined shape carries."""
+    """Return the flag of the record that quarantines a shape."""
     return {"guard": "G40", "kind": KIND, "text": text}
 
 
 def quarantined(records: Sequence[TrialRecord], architecture: str, *, limit: int | None) -> str | None:
-    """Why the architecture of this id may not be tried under a `limit` in bytes; None where it may.
+    """Return why the architecture of this id may not run under a `limit` in bytes; None if it may.
 
-    Only a trial that ran tells something that the monitors do not know themselves.
+    Only trials that ran count: a trial that the monitors refused is judged by the monitors again.
     """
     for record in records:
         if record.state is not TrialState.OUT_OF_MEMORY or record.architecture.id != architecture:
@@ -31,5 +31,5 @@ def quarantined(records: Sequence[TrialRecord], architecture: str, *, limit: int
             continue
         held = record.memory.limit
         if held is None or limit is None or limit < LARGER * held:
-            return f"the shape is in quarantine since trial {record.number}: {record.reason}"
+            return f"the shape is quarantined since trial {record.number}: {record.reason}"
     return None

@@ -1,4 +1,4 @@
-"""What lives while a study is planned and run: objects of plugins, processes, sensors."""
+"""The live objects of a study: plugin objects, processes, sensors."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from scalecore.planning.plan import Plan
 
 @frozen(kw_only=True)
 class Runtime:
-    """Made with the plan by `scalecore.planning.build_plan`; the session of a run owns it."""
+    """Created with the plan by `scalecore.planning.build_plan`; owned by the session of a run."""
 
     family: SizedFamily
-    """The model family; what it does not say of a shape is counted when it is asked for."""
+    """The model family; sizes that it does not declare are counted on request."""
     forecast: MemoryForecast
     monitors: Monitors
 
 
 def new_strategy(plan: Plan) -> SearchStrategy:
-    """A fresh strategy of the study."""
+    """Create the study's search strategy."""
     experiment = plan.resolved.experiment
     context = SearchContext(
         architectures=plan.grid.architectures,

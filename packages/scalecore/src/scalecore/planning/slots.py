@@ -1,4 +1,4 @@
-"""How many trials run at the same time, where the experiment file leaves that to the machine."""
+"""The number of trials that run at the same time, also for `execution.slots: auto`."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from scalecore.execution.local.devices import FoundGpus, find_gpus
 from scalecore.store.study_device import torch_build
 
 THREADS_OF_A_TRIAL = 4
-"""Where neither slots nor threads are given: beyond this, more trials gain more than more threads."""
+"""Threads per trial if neither slots nor threads are set: beyond this, more trials are faster than more threads."""
 
 
 def slots_of(experiment: Experiment, *, device: str | None = None) -> int:
-    """`execution.slots`, or as many as GPUs, or else as the cores carry. Memory decides besides, at each admission.
+    """Return `execution.slots`; for `auto` the number of GPUs, or else what the cores allow.
 
-    `device` is that of the study, where it is known already.
+    Memory is a further limit, checked at each admission. `device` is the study's device, if already known.
     """
     return slots_and_why(experiment, device=device)[0]
 
 
 def executor_context(resolved: Resolved, folder: Path, *, device: str | None = None) -> ExecutorContext:
-    """What the executor of a study is made with."""
+    """Return the context with which the study's executor is created."""
     slots = slots_of(resolved.experiment, device=device)
     return ExecutorContext(folder=folder, slots=slots, worker=resolved.trainer.record.worker)  # type: ignore[attr-defined]  # a TrainerRecord
 
@@ -37,7 +37,7 @@ def slots_and_why(
     gpus: FoundGpus | None = None,
     available: int | None = None,
 ) -> tuple[int, str]:
-    """The same with the reason in words. `gpus` are looked for, and `available` cores counted, where not given."""
+    """Return the slots and the reason as text. GPUs are detected and cores counted if not given."""
     setting, device = experiment.execution.slots, device or experiment.training.device
     if setting != "auto":
         return setting, "as set"
@@ -46,15 +46,15 @@ def slots_and_why(
         # With `auto`, trials use the CPU where CUDA does not answer; with `cuda`, they need those GPUs or fail.
         if found.names and (device == "cuda" or found.problem is None):
             count = len(found.names)
-            return count, f"one for {'the GPU' if count == 1 else f'each of {count} GPUs'} that {found.source} names"
+            return count, f"one for {'the GPU' if count == 1 else f'each of {count} GPUs'} reported by {found.source}"
     if device == "mps" or (device == "auto" and sys.platform == "darwin"):
         return 1, "one for the GPU of this Mac"
     threads = experiment.training.threads
     each = THREADS_OF_A_TRIAL if threads == "auto" else threads
     found_cores = cores() if available is None else available
-    return max(1, found_cores // each), f"{found_cores} cores, {each} threads a trial"
+    return max(1, found_cores // each), f"{found_cores} cores, {each} threads per trial"
 
 
 def cores() -> int:
-    """The cores that this process may use."""
+    """Return the number of cores available to this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""How long a trial of each shape will take, from its FLOPs and what finished trials took per FLOP; and a study."""
+"""Estimate the time of a trial from its FLOPs and the speed of finished trials, and the time left of a study."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from scalecore.api.space import Architecture
 from scalecore.api.trials import TrialRecord
 
 BACKWARD = 3
-"""Forward and backward pass of a window take about three times the operations of the forward pass alone."""
+"""A forward and backward pass costs about three times the operations of the forward pass alone."""
 NEIGHBOURS = 3
-"""Measured trials that speak for a shape: those nearest in FLOPs, since small shapes use a machine less well."""
+"""Number of measured trials per estimate: those nearest in FLOPs, since small shapes use a machine less efficiently."""
 
 
 @define
 class Speeds:
-    """Seconds per operation of the trials that ended by themselves, by the FLOPs of their shape."""
+    """Seconds per operation of finished trials, by the FLOPs of their shape."""
 
     windows: int
-    """Of the training part."""
+    """Number of training windows."""
     trials: int = 0
     _measured: dict[int, list[float]] = field(factory=dict)
-    """No more than `NEIGHBOURS` of each: the first ones, so that one more trial costs the same however many."""
+    """The first `NEIGHBOURS` measurements per shape, so that the cost of an estimate does not grow with the trials."""
 
     @classmethod
     def of(cls, records: Iterable[TrialRecord], *, windows: int) -> Speeds:
-        """Those of all records."""
+        """Return the speeds of all records."""
         result = cls(windows)
         for record in records:
             result.add(record)
         return result
 
     def add(self, record: TrialRecord) -> None:
-        """Take a finished trial, where it was timed."""
+        """Add a finished trial, if it was timed."""
         epochs, flops = len(record.learning_curve), record.architecture.flops
         if record.duration and epochs and flops > 0 and self.windows:
             self.trials += 1
@@ -45,7 +45,7 @@ class Speeds:
                 known.append(record.duration / (BACKWARD * flops * self.windows * epochs))
 
     def seconds(self, flops: int, *, epochs: int) -> float | None:
-        """Of a trial of a shape: the median speed of the trials nearest in FLOPs; None without any."""
+        """Estimate a trial by the median speed of the trials nearest in FLOPs; None without measurements."""
         if not self._measured or flops <= 0:
             return None
         shapes = sorted(self._measured, key=lambda one: abs(math.log(one / flops)))[:NEIGHBOURS]
@@ -55,8 +55,10 @@ class Speeds:
 
 @frozen(kw_only=True)
 class Forecast:
-    """Seconds of a trial with all its `epochs` by architecture id, None where nothing was measured yet; and from how
-    many `trials`. Early stopping makes a trial shorter."""
+    """Estimated seconds of a trial of `epochs` epochs by architecture id, from `trials` measured trials.
+
+    An estimate is None if no trial was measured. Early stopping makes a trial shorter.
+    """
 
     trials: int
     epochs: int
@@ -66,7 +68,7 @@ class Forecast:
 def forecast(
     architectures: Sequence[Architecture], records: Sequence[TrialRecord], *, windows: int, epochs: int
 ) -> Forecast:
-    """How long a trial of each shape will take; `windows` are those of the training part."""
+    """Estimate the time of a trial of each shape; `windows` is the number of training windows."""
     speeds = Speeds.of(records, windows=windows)
     seconds = {one.id: speeds.seconds(one.flops, epochs=epochs) for one in architectures}
     return Forecast(trials=speeds.trials, epochs=epochs, seconds=seconds)
@@ -75,10 +77,10 @@ def forecast(
 def seconds_left(
     records: Sequence[TrialRecord], *, total: int, slots: int, running: Sequence[tuple[float, float]]
 ) -> float | None:
-    """Seconds until `total` trials are finished, or None while nothing is known.
+    """Estimate the seconds until `total` trials are finished; None without data.
 
-    `running` holds, per running trial, the seconds it has taken and the share of its epochs that is done. A trial not
-    begun counts as the median of the finished ones, or else of what the running ones will have taken.
+    `running` contains, per running trial, its seconds so far and the completed share of its epochs. A trial not yet
+    started counts as the median of the finished trials, or else of the projected times of the running ones.
     """
     done = [record.duration for record in records if record.duration]
     whole = [seconds / share for seconds, share in running if share > 0.05]

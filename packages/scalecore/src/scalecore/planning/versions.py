@@ -1,7 +1,4 @@
-"""Which code a result comes from.
-
-Versions of the distributions, and a fingerprint of the sources of scalecore and its plugins.
-"""
+"""The code behind a result: versions of the distributions, and a hash of the sources of scalecore and its plugins."""
 
 from __future__ import annotations
 
@@ -19,9 +16,9 @@ LIBRARIES = ("torch", "optuna", "numpy", "pandas", "pyarrow")
 
 
 def code_versions(distributions: Iterable[str], *, packages: Iterable[str]) -> dict[str, str]:
-    """Version by distribution, and `code`: a hash over the source files of `packages` (import names).
+    """Return the version of each distribution, and as `code` a hash of the source files of `packages` (import names).
 
-    The hash finds what a version number does not: an edited source tree (guard G26).
+    The hash also detects an edited source tree, which keeps its version number (guard G26).
     """
     versions = {"python": platform.python_version()}
     for name in (*dict.fromkeys(distributions), *LIBRARIES):
@@ -34,7 +31,7 @@ def code_versions(distributions: Iterable[str], *, packages: Iterable[str]) -> d
 
 
 def source_hash(packages: Iterable[str]) -> str:
-    """A hash over the source files of importable packages."""
+    """Return a hash of the source files of importable packages."""
     digest = hashlib.sha256()
     for package in sorted(set(packages)):
         for name, path in _sources(package):
@@ -44,18 +41,18 @@ def source_hash(packages: Iterable[str]) -> str:
 
 
 def file_versions(code: Iterable[CodeFile]) -> dict[str, str]:
-    """The content of each file that the trainer's options name, by the file's name."""
+    """Return the content hash of each file named in the trainer's options, by file name."""
     return {one.file.name: one.sha256[:DIGITS] for one in code if one.file is not None and one.sha256}
 
 
 def named_packages(code: Iterable[CodeFile]) -> list[str]:
-    """The packages of modules that they name, whose sources decide results; not those that `code_versions` names."""
+    """Return the packages of the modules named in the trainer's options, except those in `LIBRARIES`."""
     found = {one.module.partition(".")[0] for one in code if one.module is not None}
     return sorted(found - set(LIBRARIES))
 
 
 def _sources(package: str) -> list[tuple[str, Path]]:
-    """Source files of an importable package, or of a module that is a single file, without importing it."""
+    """Return the source files of a package or single-file module, without importing it."""
     spec = importlib.util.find_spec(package)
     if spec is None:
         return []
