@@ -72,7 +72,7 @@ RULES = (
     "CLOSE[t+1] >= CLOSE[t] * (1 + 0.01)",
     "CLOSE[t+5] >= CLOSE[t]",
     "CLOSE[t+5] / CLOSE[t] - 1",
-    "column y as it is (binary)",
+    "column y (binary)",
 )
 """What the plan says of each target of the page, in its order."""
 

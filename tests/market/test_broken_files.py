@@ -245,11 +245,11 @@ def test_an_unknown_zone_is_reported_with_an_example(prices: Prices, tmp_path: P
     prices(5).to_csv(tmp_path / "SPY.csv")
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the whole message is compared
         ReadRules(zone="New York")
-    assert str(caught.value) == "zone: there is no time zone 'New York'; write it as America/New_York"
+    assert str(caught.value) == "zone: unknown time zone 'New York'; use a name such as America/New_York"
     arguments = ["ingest", str(tmp_path / "SPY.csv"), "--store", str(tmp_path / "store"), "--zone", "New York"]
     error = CliRunner().invoke(data, arguments).exception
     assert isinstance(error, ExperimentError)
-    assert str(error) == "--zone: there is no time zone 'New York'; write it as America/New_York"
+    assert str(error) == "--zone: unknown time zone 'New York'; use a name such as America/New_York"
 
 
 def test_files_of_another_kind_and_missing_files_are_reported(tmp_path: Path) -> None:

@@ -220,7 +220,7 @@ def test_complete_architectures_are_counted_on_and_off_the_grid(values: Mapping[
 
 def test_a_derived_name_that_is_a_dimension_is_an_error() -> None:
     """One name would have two meanings."""
-    with pytest.raises(ValueError, match=r"^width: a dimension cannot be a derived name too$"):
+    with pytest.raises(ValueError, match=r"^width: a dimension cannot also be a derived name$"):
         ArchitectureSpace(
             dimensions={"width": (4,)}, architectures=({"width": 4},), derived={"width": lambda one: one["width"]}
         )

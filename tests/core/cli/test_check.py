@@ -176,10 +176,10 @@ def on_data(invoke: Any, tmp_path: Path) -> Callable[..., Result]:
 @pytest.mark.parametrize(
     ("objective", "problem"),
     [
-        ("{metric: auc}", "4:1: objective.direction: of auc the larger is the better, and minimize would"),
+        ("{metric: auc}", "4:1: objective.direction: a larger auc is better, so minimize would"),
         (
             "{metric: val_loss, direction: maximize}",
-            "4:42: objective.direction: of val_loss the smaller is the better, and maximize would",
+            "4:42: objective.direction: a smaller val_loss is better, so maximize would",
         ),
         ("{metric: auc, direction: maximize}", None),
     ],

@@ -191,10 +191,10 @@ def test_g53_split_hash_is_that_of_the_sample_dates() -> None:
     ("options", "message"),
     [
         ({"train": 0.7, "val": 0.2, "test": 0.2}, "train, val and test must add up to 1, not 0.7 + 0.2 + 0.2 = 1.1"),
-        ({"val_from": "2020-01-01"}, "val_from and test_from go together"),
+        ({"val_from": "2020-01-01"}, "val_from and test_from must be set together"),
         (
             {"val_from": "2020-01-01", "test_from": "2021-01-01", "train": 0.7},
-            "give shares (train, val, test) or dates (val_from, test_from), not both",
+            "set shares (train, val, test) or dates (val_from, test_from), not both",
         ),
         (
             {"val_from": "2022-01-01", "test_from": "2021-01-01"},
@@ -207,11 +207,11 @@ def test_g53_split_hash_is_that_of_the_sample_dates() -> None:
         ),
         (
             {"blocks": 3},
-            "blocks is not an option of `kind: contiguous`, which takes train, val, test, val_from, test_from",
+            "blocks is not an option of `kind: contiguous`, which has train, val, test, val_from, test_from",
         ),
         (
             {"kind": "walk-forward", "val": 0.2},
-            "val is not an option of `kind: walk-forward`, which takes train, folds, fold, rolling",
+            "val is not an option of `kind: walk-forward`, which has train, folds, fold, rolling",
         ),
         ({"kind": "walk-forward", "folds": 3, "fold": 4}, "fold 4 of 3 does not exist"),
     ],

@@ -158,10 +158,10 @@ def test_target_as_json_tells_all() -> None:
     ("options", "message"),
     [
         ({"kind": "direction", "threshold": 0.1}, "threshold belongs to `kind: threshold`, not to `kind: direction`"),
-        ({"kind": "direction", "price": "high"}, "`kind: direction` compares closes: leave price out, or write close"),
+        ({"kind": "direction", "price": "high"}, "`kind: direction` compares closes: omit price, or set it to close"),
         (
             {"kind": "forward_return", "rule": "max"},
-            "`kind: forward_return` looks at t+horizon: leave rule out, or write at_horizon",
+            "`kind: forward_return` uses the price at t+horizon: omit rule, or set it to at_horizon",
         ),
     ],
 )
@@ -187,15 +187,15 @@ def test_task_of_a_label_column_follows_from_its_values(values: list, task: str,
     """0 and 1 are binary, other class numbers classes, everything else a forecast."""
     target = label_target(np.asarray(values), column="y", horizon=2)
     assert (target.task, target.outputs, target.label_span) == (task, outputs, 2)
-    assert target.text == f"column y as it is ({task})"
+    assert target.text == f"column y ({task})"
 
 
 @pytest.mark.parametrize(
     ("values", "task", "message"),
     [
-        ([0, 2], "binary", "column 'y' holds 2: labels of a binary task are 0 or 1"),
-        ([1, 2, 4], None, "column 'y' holds the classes 1, 2, 4: number them 0, 1, 2, ... without gaps"),
-        ([0, 0], "multiclass", "column 'y' holds one class only; nothing can be learned from it"),
+        ([0, 2], "binary", "column 'y' contains 2: labels of a binary task are 0 or 1"),
+        ([1, 2, 4], None, "column 'y' contains the classes 1, 2, 4: number them 0, 1, 2, ... without gaps"),
+        ([0, 0], "multiclass", "column 'y' contains only one class; nothing can be learned from it"),
     ],
 )
 def test_labels_that_do_not_fit_the_task_are_refused(values: list, task: str | None, message: str) -> None:

@@ -252,7 +252,7 @@ def test_labels_that_contradict_their_task_name_the_file(write: Any) -> None:
     """The path stands before what is wrong with the column."""
     path = write(bars().assign(y=np.arange(400) % 3))
     assert refusal(path, target=LabelTarget(column="y", task="binary")) == (
-        f"{path}: column 'y' holds 2: labels of a binary task are 0 or 1"
+        f"{path}: column 'y' contains 2: labels of a binary task are 0 or 1"
     )
 
 
@@ -341,7 +341,7 @@ def test_the_experiment_file_reaches_both_kinds_of_target(tmp_path: Path) -> Non
     with pytest.raises(ClassValidationError) as caught:
         converter.structure({**given, "target": {"kind": "direction", "rule": "max"}}, ParquetOptions)
     assert [(path, str(error)) for path, error in flatten(caught.value)] == [
-        (("target",), "`kind: direction` looks at t+horizon: leave rule out, or write at_horizon")
+        (("target",), "`kind: direction` uses the price at t+horizon: omit rule, or set it to at_horizon")
     ]
 
 

@@ -505,7 +505,7 @@ def test_a_link_of_git_annex_to_nothing_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.symlink_to(".git/annex/objects/aa/SHA256E-s1--b.csv")
     assert refusal(path) == (
-        "is a link to .git/annex/objects/aa/SHA256E-s1--b.csv, which is not there; fetch it with `git annex get a.csv`"
+        "is a link to .git/annex/objects/aa/SHA256E-s1--b.csv, which does not exist; fetch it with `git annex get a.csv`"
     )
 
 
@@ -574,10 +574,10 @@ def test_folders_that_are_no_table_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"zone": "Berlin"}, "zone: there is no time zone 'Berlin'; write it as America/New_York"),
-        ({"separator": "||"}, "separator: '||' is not a single character, nor `tab`"),
-        ({"encoding": "hex"}, "encoding: there is no text encoding 'hex'; write it as cp1252"),
-        ({"date_format": "DD.MM."}, "date_format: 'DD.MM.' names no part of a date; write it as %m/%d/%Y"),
+        ({"zone": "Berlin"}, "zone: unknown time zone 'Berlin'; use a name such as America/New_York"),
+        ({"separator": "||"}, "separator: '||' is neither a single character nor `tab`"),
+        ({"encoding": "hex"}, "encoding: unknown text encoding 'hex'; use a name such as cp1252"),
+        ({"date_format": "DD.MM."}, "date_format: 'DD.MM.' contains no date field; use a format such as %m/%d/%Y"),
     ],
 )
 def test_options_that_cannot_be_are_refused_before_the_data(options: dict[str, Any], message: str) -> None:

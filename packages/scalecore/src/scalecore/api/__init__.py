@@ -1,1 +1,4 @@
-"""What plugins import, and all that they may: hooks, components, protocols, and the types that these exchange."""
+"""The public API for plugins: hooks, component records, protocols and the types that these exchange.
+
+Plugins import nothing else from scalecore, except `scalecore.testing` in their tests.
+"""

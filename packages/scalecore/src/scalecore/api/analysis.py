@@ -1,4 +1,4 @@
-"""What an analysis does at run time."""
+"""The protocol of analyses."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["Analysis", "AnalysisResult", "SupportsTraining", "TrainingContext"]
 
 @frozen(kw_only=True)
 class AnalysisResult:
-    """What an analysis found: sentences, tables (rows of plain values) and a JSON form.
+    """The result of an analysis: sentences, tables (rows of plain values) and data for programs.
 
-    Every number is computed from trial records, which the result names (guard G13); what is missing is None.
-    The page begins with `summary` and ends with `notes`; `data` is for programs. `files` holds further
-    files by name, as text or bytes, for instance a page with figures; they are written beside the result.
+    Every number is computed from trial records, which the result names (guard G13); missing values are None.
+    The result page starts with `summary` and ends with `notes`; `data` is written as JSON. `files` contains further
+    files by name, as text or bytes, for instance a page with figures; they are written next to the result.
     """
 
     title: str
@@ -32,7 +32,7 @@ class AnalysisResult:
 
 @frozen(kw_only=True)
 class TrainingContext:
-    """What an analysis that trains is given: how attempts build their registry, and how much the user wants to see."""
+    """Input of an analysis that trains: the arguments with which attempts build their registry, and the verbosity."""
 
     registry: Mapping[str, Any]
     verbosity: int = 0
@@ -41,32 +41,32 @@ class TrainingContext:
 
 @runtime_checkable
 class SupportsTraining(Protocol):
-    """What an analysis may have besides, when its result needs trainings that the studies do not hold yet."""
+    """Optional for an analysis that needs training runs which the studies do not contain yet."""
 
     def planned(self, studies: Sequence[StudyView]) -> AnalysisResult:
-        """What `train` would do and cost: printed by `--dry-run`, which writes nothing."""
+        """Return what `train` would do and cost. `--dry-run` prints it and writes nothing."""
         ...
 
     def train(self, studies: Sequence[StudyView], context: TrainingContext) -> StudyEnd:
-        """Train what is missing, in separate folders inside the studies' folders, under their locks. Called before
-        `run`, which reads what it left; only after an end of `completed` is `run` called.
+        """Train what is missing, in separate folders inside the studies' folders, under their locks.
+
+        `run` is called afterwards, and only if `train` returns `completed`. It reads the results of the training.
         """
         ...
 
 
 @runtime_checkable
 class Analysis(Protocol):
-    """From studies to a result. Called by `scalecore analyze` in its own process, once, never during a run.
+    """Computes a result from studies. Called once, by `scalecore analyze` in its own process, never in a driver.
 
-    Nothing of a study may be changed, and nothing is written by the analysis: the core prints and stores what it
-    returns.
+    An analysis must not change a study, and writes nothing: the core prints and stores its result.
     """
 
     def run(self, studies: Sequence[StudyView]) -> AnalysisResult:
-        """Compute the result. `studies` are in the order of the command line, each one once; they may be running,
-        interrupted, or without a completed trial.
+        """Compute the result. `studies` are in the order of the command line, without repetition.
 
-        Raise `DataError` where there is nothing to compute, and `RefusedError` where the studies must not be compared,
-        saying why. Any other exception is reported as the plugin's fault.
+        A study may be running, interrupted, or without a completed trial. Raise `DataError` if there is nothing to
+        compute, and `RefusedError` with the reason if the studies must not be compared. Any other exception is reported
+        as a bug of the plugin.
         """
         ...

@@ -1,4 +1,4 @@
-"""The folder of an attempt, for executors: its spec, what its process says of itself, its progress and its result."""
+"""The folder of an attempt, for executors: its spec, the file of its process, its progress and its result."""
 
 from scalecore.execution.attempt_result import AttemptProgress, AttemptResult
 from scalecore.execution.attempt_spec import AttemptSpec, ModelSpec, of_some

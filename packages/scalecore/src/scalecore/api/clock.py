@@ -1,4 +1,4 @@
-"""Time in which this process ran: what the study's limits on attempts are measured in."""
+"""A clock that stops while this process is stopped, for the study's time limits on attempts."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from collections.abc import Callable
 __all__ = ["RunningClock", "sleep_running"]
 
 LOOKED_AT = 0.5
-"""Seconds within which the loop of a study reads its clock again, many times over, unless it does not run."""
+"""Seconds. The loop of a study reads its clock far more often than this, unless the process is stopped."""
 POLL = 0.1
 
 
 class RunningClock:
-    """Seconds of a monotonic clock, without the time in which nobody asked for them (guard G47).
+    """Seconds of a monotonic clock, excluding the time in which this process was stopped (guard G47).
 
-    A paused container, a suspended job, a stopped process group: the attempts stand still with their driver, and no
-    limit on them may run out meanwhile. So whatever passes between two calls counts as `longest` seconds at most. To be
-    called in a loop that is faster than that; one that is slower only makes the limits longer.
+    In a paused container, a suspended job or a stopped process group the attempts stop with their driver, and no limit
+    on them may expire. The time between two calls therefore counts as at most `longest` seconds. Call the clock in a
+    loop that is faster than that; a slower loop only makes the limits longer.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, *, longest: float = LOOKED_AT) -> None:

@@ -1,4 +1,4 @@
-"""For the commands of a plugin: types of arguments, options that several share, and the command `analyze`."""
+"""For commands of plugins: argument types, shared options, and the command `analyze`."""
 
 from scalecore.cli.analyze import analyze
 from scalecore.cli.common import NewPath, plugin_options, study_argument, warn_removed

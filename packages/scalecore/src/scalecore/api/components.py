@@ -1,4 +1,4 @@
-"""What hooks return: frozen records that tell the registry of a component before anything heavy is imported."""
+"""Component records, returned by hooks: they describe a component to the registry without heavy imports."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ Options = TypeVar("Options", default=Any)
 
 @frozen(kw_only=True)
 class NoOptions:
-    """The options of a component that has none."""
+    """The options class of a component without options."""
 
 
 @frozen(kw_only=True)
 class Record(Generic[Options]):
-    """What all kinds have: the name used in the experiment file, one sentence, the attrs class of the options, the
-    factory.
+    """Base of all component records.
 
-    `factory` is a short function that imports the heavy module inside and returns the run-time object.
-    `needs(options)` names the modules of optional extras without which it cannot work, each with what pip installs for
-    it, such as `{"mlflow": "scalecore-trackers[mlflow]"}`: one that is missing is told when the file is checked.
+    `name` is the name used in the experiment file, `summary` one sentence for listings, `options` the attrs class of
+    the options (see `scalecore.api.options`). `factory` is a short function that imports the heavy module and returns
+    the run-time object. `needs(options)` returns the modules of optional extras that the component requires, each with
+    the package to install, such as `{"mlflow": "scalecore-trackers[mlflow]"}`; `scalecore check` reports missing ones.
     """
 
     name: str
@@ -60,8 +60,8 @@ class Record(Generic[Options]):
 class DatasetRecord(Record[Options]):
     """`factory(options, context)` returns a `Dataset`.
 
-    `task(options)` tells `binary`, `multiclass` or `forecast` where the options alone decide
-    it, and None where the data do, so that `scalecore check` finds a loss that does not belong to it.
+    `task(options)` returns `binary`, `multiclass` or `forecast` if the options alone decide the task, and None if the
+    data do. `scalecore check` uses it to refuse a loss of another task.
     """
 
     factory: Callable[[Options, DatasetContext], Dataset]
@@ -72,8 +72,8 @@ class DatasetRecord(Record[Options]):
 class ModelRecord(Record[Options]):
     """`factory(options)` returns a `ModelFamily`.
 
-    `grid` names the options that only say which architectures there are, and change nothing about one of them: a study
-    may go on with other values of these.
+    `grid` names the options that only decide which architectures exist, and change no architecture: a resumed study may
+    change them.
     """
 
     factory: Callable[[Options], ModelFamily]
@@ -91,12 +91,12 @@ class SearchStrategyRecord(Record[Options]):
 class LoggerRecord(Record[Options]):
     """`factory(options, context)` returns a `Logger`.
 
-    `background` is for one that may be slow or out of reach, such as a server: everything but `progress` is passed on
-    to it in a thread, and what it raises costs the user one warning instead of switching it off. After an error it is
-    closed, and a fresh one gets `study_started` with the study as it is by then.
+    Set `background` for a logger that may be slow or unreachable, such as one that writes to a server. The core then
+    calls it, except for `progress`, in a thread. An exception causes one warning instead of switching the logger off:
+    the core closes the logger, creates a new one, and calls its `study_started` with the current study.
 
-    `export` says that `study_started` and `study_finished` together write a whole study, and what is there already only
-    once. `scalecore export NAME STUDY` calls these two, and `close`, in its own process, also while the study runs.
+    Set `export` if `study_started` and `study_finished` together write a whole study without writing existing content
+    twice. `scalecore export NAME STUDY` calls these two and `close` in its own process, also while the study runs.
     """
 
     factory: Callable[[Options, LoggerContext], Logger]
@@ -106,7 +106,7 @@ class LoggerRecord(Record[Options]):
 
 @frozen(kw_only=True)
 class HardwareMonitorRecord(Record[Options]):
-    """`factory(options, context)` returns a `HardwareMonitor`; `quantities` are those that its readings speak of."""
+    """`factory(options, context)` returns a `HardwareMonitor`; `quantities` lists the quantities of its readings."""
 
     factory: Callable[[Options, MonitorContext], HardwareMonitor]
     quantities: tuple[str, ...] = field(default=())
@@ -123,7 +123,7 @@ class ExecutorRecord(Record[Options]):
 class AnalysisRecord(Record[Options]):
     """`factory(options)` returns an `Analysis`.
 
-    `studies` is the least number of studies that it can be given; 0 for one that can do without.
+    `studies` is the minimum number of studies on the command line; 0 if the analysis works without any.
     """
 
     factory: Callable[[Options], Analysis]
@@ -134,10 +134,10 @@ class AnalysisRecord(Record[Options]):
 class TrainerRecord(Record[Options]):
     """`factory(options)` returns a `Trainer`.
 
-    `worker` is the module of an attempt's process, started as `python -m WORKER FOLDER PARENT`. It has
-    `main(path, *, parent)`, which returns the exit code, and may have `preload()`, which imports what every attempt
-    needs: a process that has called it is forked for each attempt then. `keeps_weights` says whether attempts keep
-    those of the best epoch, which `scalecore evaluate` measures.
+    `worker` is the module of an attempt's process, started as `python -m WORKER FOLDER PARENT`. It defines
+    `main(path, *, parent)`, which returns the exit code. It may define `preload()`, which imports what every attempt
+    needs: the executor then calls it in one process and forks that process for each attempt. `keeps_weights` is True if
+    attempts store the weights of the best epoch, which `scalecore evaluate` needs.
     """
 
     factory: Callable[[Options], Trainer]

@@ -1,4 +1,4 @@
-"""Data outside of a study's plan, for packages that apply or compare models: tables, checks, baselines."""
+"""Tables, checks and baselines outside of a study's plan, for packages that apply or compare models."""
 
 from scalecore.builtin.parquet import numbers
 from scalecore.builtin.tables import read_table

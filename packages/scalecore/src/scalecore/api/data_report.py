@@ -1,4 +1,4 @@
-"""What is known of prepared data: the part of the plan, and of every record, that says what was trained on."""
+"""The description of prepared data, stored in the plan and summarised in every record."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ __all__ = [
 
 Outputs = TypeVar("Outputs", "npt.NDArray[Any]", "torch.Tensor")
 OPTIONAL = "optional"
-"""In the metadata of a field: it is written only where it has a value, as in the files of earlier versions."""
+"""Metadata of a field that is written only if it has a value, as in the files of earlier versions."""
 
 
 def at_least(least: int) -> Any:
-    """A validator of attrs: a number, or each number of a list, that is not below `least`."""
+    """Return an attrs validator for a number, or the numbers of a list, of at least `least`."""
 
     def validate(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
         for one in value if isinstance(value, Sequence) else (value,):
@@ -49,23 +49,26 @@ def at_least(least: int) -> Any:
 
 
 def pair(_: object, attribute: attrs.Attribute[Any], value: Sequence[object]) -> None:
-    """A validator of attrs: a list of two."""
+    """Validate a list of two (an attrs validator)."""
     if len(value) != 2:
         raise ValueError(f"expected a list of 2, got one of {len(value)}", attribute)
 
 
 @frozen(kw_only=True)
 class ReportPart(Part):
-    """Base of the parts of a plan. One that this version made is written with all its keys, also where they are None;
-    one that was read as it was."""
+    """Base of the parts of a plan.
+
+    A part created by this version is written with all its keys, also those with the value None; a part that was read
+    is written with the keys that it had.
+    """
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Self:
-        """A part of checked values; the validators see what a type does not say."""
+        """Create a part from values of checked types; the attrs validators check the rest."""
         return cls(**values)
 
     def plain(self) -> dict[str, Any]:
-        """JSON types, as the part was read or made."""
+        """Return JSON types, as the part was read or created."""
         if self.given is not None:
             return super().plain()
         keys: list[str] = []
@@ -80,7 +83,7 @@ class ReportPart(Part):
 
 @frozen(kw_only=True)
 class TargetReport(ReportPart):
-    """The target as `Target.to_json` describes it, with its `hash` and one line for people."""
+    """The target as in `Target.to_json`, with its `hash` and a one-line `text`."""
 
     kind: str
     horizon: int = field(validator=at_least(0))
@@ -95,14 +98,13 @@ class TargetReport(ReportPart):
 
     @property
     def overlap(self) -> int:
-        """How many windows in a row have labels that look at the same rows; at least 1."""
+        """Number of consecutive windows whose labels depend on the same row; at least 1."""
         return max(1, self.horizon)
 
 
 @frozen(kw_only=True)
 class YearReport(ReportPart):
-    """Rows of one year with a known label, the mean of these labels, and how many of the rows are windows of each
-    part."""
+    """Number of rows of a year with a known label, their mean label, and the number of windows of each part."""
 
     year: int
     rows: int
@@ -116,10 +118,10 @@ class YearReport(ReportPart):
 class PartReport(ReportPart):
     """One part of the split: train, val or test.
 
-    `stretches` counts its pieces in time; `samples` are the first and the last window end, `inputs` and `labels` the
-    first and the last row that windows and labels look at. `effective` is windows // overlap of the labels,
-    `effective_rarest` the same of the rarest class. `prior_loss` is what always predicting the training prior costs,
-    `entropy` the least that any constant could cost: nats, for a forecast squared errors.
+    `stretches` counts its pieces in time. `samples` are the first and the last window end, `inputs` and `labels` the
+    first and the last row used by windows and labels. `effective` is windows // overlap of the labels,
+    `effective_rarest` the same for the rarest class. `prior_loss` is the mean loss of the training prior, `entropy`
+    that of the best constant, in nats; for a forecast both are squared errors.
     """
 
     hash: str
@@ -132,7 +134,7 @@ class PartReport(ReportPart):
     effective_rarest: int | None = field(default=None, validator=at_least(0))
     positives: int | None = None
     classes: Sequence[int] | None = field(default=None, validator=attrs.validators.optional(at_least(0)))
-    """How many windows each class has; None for a forecast."""
+    """Number of windows of each class; None for a forecast."""
     base_rate: float
     prior_loss: float | None = None
     entropy: float
@@ -145,7 +147,7 @@ def _all_parts(_: object, attribute: attrs.Attribute[Any], value: Mapping[str, P
 
 @frozen(kw_only=True)
 class SplitReport(ReportPart):
-    """The split with the options that were given, those that were `chosen` for the data, and its three parts."""
+    """The split with its options, those `chosen` to fit the data, and its three parts."""
 
     kind: str
     hash: str
@@ -158,7 +160,7 @@ class SplitReport(ReportPart):
 
 @frozen(kw_only=True)
 class NormalisationReport(ReportPart):
-    """How features are normalised: (value - center) / scale, by feature."""
+    """The normalisation of each feature: (value - center) / scale."""
 
     kind: str
     center: Mapping[str, float] = field(factory=dict)
@@ -167,7 +169,7 @@ class NormalisationReport(ReportPart):
 
 @frozen(kw_only=True)
 class DriftReport(ReportPart):
-    """A raw feature of `part` (val or test) against training; `strong` ones count (guard G08)."""
+    """Drift of a raw feature from training to `part` (val or test); `strong` drift is reported (guard G08)."""
 
     feature: str
     part: str
@@ -179,9 +181,9 @@ class DriftReport(ReportPart):
 
 @frozen(kw_only=True)
 class BaselineReport(ReportPart):
-    """What a simple rule reaches on the validation windows (guard G09); one without a `loss` has a `reason`.
+    """The result of a simple rule on the validation windows (guard G09); one without a `loss` has a `reason`.
 
-    `over_prior` is its mean loss less that of the constant prior: below 0 it knows more than the base rate.
+    `over_prior` is its mean loss minus that of the constant prior: below 0 it is better than the base rate.
     """
 
     name: str
@@ -197,19 +199,22 @@ class BaselineReport(ReportPart):
 
 @frozen(kw_only=True)
 class TargetScale(ReportPart):
-    """The scale on which a forecast is trained (guard G57): `mean` and `std` (of the population) of the labels of the
-    training windows, in the target's unit. Everything that is reported is in that unit."""
+    """The scale of the target in training, for forecasts (guard G57).
+
+    `mean` and `std` (population) of the labels of the training windows, in the target's unit. All reported values are
+    in that unit.
+    """
 
     mean: float
     std: float
 
     def standardised(self, labels: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-        """(label - mean) / std, computed in double precision; NaN stays NaN."""
+        """Return (label - mean) / std, computed in double precision; NaN stays NaN."""
         scaled: npt.NDArray[np.float32] = ((labels - self.mean) / self.std).astype("float32")
         return scaled
 
     def in_unit(self, outputs: Outputs) -> Outputs:
-        """What `standardised` made, or a model says of it, in the target's unit and in double precision."""
+        """Convert standardised labels or model outputs to the target's unit, in double precision."""
         array: Any = outputs
         wide = array.double() if hasattr(array, "double") else array.astype("float64")
         found: Outputs = self.mean + self.std * wide
@@ -218,10 +223,11 @@ class TargetScale(ReportPart):
 
 @frozen(kw_only=True)
 class Steps(ReportPart):
-    """Seconds from row to row. `long` counts the steps above `limit`, `windows` and `labels` what crosses one, by part.
+    """Seconds from row to row.
 
-    `usual` is the most frequent step, or the median where no step is frequent (`regular` is false). The longest step
-    comes after the row `after_row`, of the time `after`.
+    `long` counts the steps above `limit`; `windows` and `labels` count those that cross a long step, by part. `usual`
+    is the most frequent step, or the median if no step is frequent (then `regular` is false). The longest step follows
+    row `after_row`, which has the time `after`.
     """
 
     usual: float
@@ -238,7 +244,7 @@ class Steps(ReportPart):
 
 @frozen(kw_only=True)
 class DataReport(ReportPart):
-    """Prepared data. Dates are ISO text, losses are in nats; what an older version did not say is None."""
+    """The description of prepared data. Dates are ISO text; fields that an older version did not write are None."""
 
     name: str
     features: Sequence[str]
@@ -253,7 +259,7 @@ class DataReport(ReportPart):
     base_rate: float | None = None
     base_rates_per_year: Sequence[YearReport] = ()
     prior: float | Sequence[float] | None = None
-    """The constant prediction that training labels suggest: a probability, one for each class, or the mean."""
+    """The best constant prediction from training labels: a probability, one per class, or the mean."""
     split: SplitReport
     normalise: NormalisationReport
     drift: Sequence[DriftReport] = ()
@@ -262,17 +268,17 @@ class DataReport(ReportPart):
     flags: Sequence[Mapping[str, str]] = ()
     """Warnings that are stored with every trial: `guard`, `text`, and for some a `kind`."""
     details: Mapping[str, object] = field(factory=dict)
-    """What the dataset says of itself; `notes` are shown."""
+    """Details from the dataset; the plan shows its `notes`."""
     target_scale: TargetScale | None = None
-    """None for classes, and for a forecast that is trained in the target's unit, as version 0.1 did."""
+    """None for classes, and for a forecast trained in the target's unit, as in version 0.1."""
     seed_data: str | None = None
-    """Stands for the data in the seeds of trials, where that is not the fingerprint: a forecast has the same seeds, and
-    so the same results, in any unit of its target."""
+    """Replaces the fingerprint in the seeds of a forecast's trials, so that seeds and results do not depend on the
+    target's unit."""
     steps: Steps | None = None
 
     @property
     def shape(self) -> DataShape:
-        """What a model sees of it."""
+        """The data shape for models."""
         return DataShape(context=self.context, features=len(self.features), outputs=self.outputs)
 
     @property
@@ -282,17 +288,17 @@ class DataReport(ReportPart):
 
     @property
     def notes(self) -> Sequence[str]:
-        """Remarks of the dataset for people."""
+        """Remarks of the dataset, shown to the user."""
         found = self.details.get("notes", ())
         return [str(one) for one in found] if isinstance(found, list | tuple) else ()
 
     @property
     def of_version_0_1(self) -> bool:
-        """Whether version 0.1 wrote this, which knew no scale of the target."""
+        """True if version 0.1, which had no target scale, wrote this report."""
         return self.given is not None and "target_scale" not in self.given
 
     @property
     def best_baseline(self) -> BaselineReport | None:
-        """The baseline with the smallest validation loss; None where none could be computed."""
+        """The baseline with the smallest validation loss; None if none was computed."""
         known = [(one.loss, position) for position, one in enumerate(self.baselines) if one.loss is not None]
         return self.baselines[min(known)[1]] if known else None

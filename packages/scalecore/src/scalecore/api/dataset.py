@@ -1,7 +1,7 @@
-"""What a dataset does at run time.
+"""The protocol of datasets.
 
 The *driver* is the process of `scalecore run`: it owns the study and never imports torch.
-Implementations need not inherit: they satisfy a protocol by having its methods.
+A class implements a protocol by defining its methods; it need not inherit.
 """
 
 from __future__ import annotations
@@ -18,22 +18,23 @@ __all__ = ["Dataset", "DatasetContext"]
 
 @frozen(kw_only=True)
 class DatasetContext:
-    """What a dataset's factory is given besides its options. Paths in options are absolute already."""
+    """The second argument of a dataset's factory. Paths in the options are already absolute."""
 
     seed: int
 
 
 @runtime_checkable
 class Dataset(Protocol):
-    """Raw material of a study: one table of rows in time, and the definition of what is to be predicted.
+    """Reads the data of a study: one table of rows in time, and the definition of the target.
 
-    Called by the driver, once per plan or run, before anything else. The core cuts the table into splits, checks and
-    normalises it, and stores it as memory-mapped arrays for the attempts; a dataset does none of that.
+    Called in the driver, once per plan or run, before all other components. The core checks, splits and normalises the
+    table, and stores it as memory-mapped arrays for the attempts; a dataset does none of that.
     """
 
     def panel(self) -> Panel:
-        """The whole table. A `DataError` is shown to the user as it is.
+        """Return the whole table.
 
-        Any other exception ends the run as the dataset's fault.
+        Raise `DataError` for a problem with the data: the user sees its message. Any other exception ends the run and
+        is reported as a bug of the dataset.
         """
         ...

@@ -1,6 +1,6 @@
 """The study engine, for packages that run or read trials themselves: journal and state, lock, plan, identity.
 
-Other plugins need none of it: what a component gets, its hook gives. Only the holder of the lock appends to a journal.
+Other plugins do not need it. Only the process that holds the study's lock may append to its journal.
 """
 
 from scalecore.api.files import content_hash

@@ -1,4 +1,4 @@
-"""Errors that scalecore expects, and the exit code of each.
+"""Expected errors, and their exit codes.
 
 ::
 
@@ -6,12 +6,12 @@
      ├── ExperimentError           2   the experiment file, or the command line
      ├── PluginError               3   a plugin is missing, blocked, incompatible or broken
      ├── DataError                 4   the data cannot be trained on
-     ├── RefusedError              5   a guard, a lock or a changed environment says no
-     │    ├── DeviceError              the device that trials of the study need is not here
-     │    └── ChangedFileError         a file with code of the study changed while it ran
-     └── StudyError                6   the study could not go on; everything finished is kept
+     ├── RefusedError              5   a guard, a lock or a changed environment refuses the command
+     │    ├── DeviceError              the device of the study is not available
+     │    └── ChangedFileError         a file with code of the study changed during the run
+     └── StudyError                6   the study could not continue; finished trials are kept
 
-They are printed as one plain message without a traceback. Anything else is a bug and keeps its traceback.
+They are printed as a message without a traceback. Any other exception is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
 
 
 class ExitCode(IntEnum):
-    """What the `scalecore` command returns to the shell."""
+    """The exit codes of the `scalecore` command."""
 
     COMPLETED = 0
     UNEXPECTED = 1
@@ -47,31 +47,31 @@ class ExitCode(IntEnum):
 
 
 class ScalecoreError(Exception):
-    """Base of all expected errors. The message says what, where, and what to do."""
+    """Base of all expected errors. The message names the problem, its place and a remedy."""
 
     exit_code = ExitCode.UNEXPECTED
 
 
 class ExperimentError(ScalecoreError):
-    """The experiment file or the command line is wrong; the message lists every problem with its position."""
+    """The experiment file or the command line is invalid; the message lists every problem with its position."""
 
     exit_code = ExitCode.BAD_FILE
 
 
 class PluginError(ScalecoreError):
-    """A component that the experiment needs cannot be provided."""
+    """A component of the experiment is not available."""
 
     exit_code = ExitCode.PLUGIN
 
 
 class DataError(ScalecoreError):
-    """The data cannot be trained on; the message names file, column and first bad row where there is one."""
+    """The data cannot be trained on; the message names the file, column and first bad row, if there is one."""
 
     exit_code = ExitCode.DATA
 
 
 class RefusedError(ScalecoreError):
-    """A guard refuses to spend compute; `guard` is its id where it has one."""
+    """A guard, a lock or a changed environment refuses the command; `guard` is the guard's id, if any."""
 
     exit_code = ExitCode.REFUSED
 
@@ -81,14 +81,14 @@ class RefusedError(ScalecoreError):
 
 
 class DeviceError(RefusedError):
-    """The device cannot be had now. No trial is to blame: the study continues where the device is (guard G48)."""
+    """The device is not available now. No trial counts as failed: the study resumes once it is available (G48)."""
 
 
 class ChangedFileError(RefusedError):
-    """A file with code of the study is not what it was when the run began. No trial is to blame (guard G26)."""
+    """A file with code of the study changed since the start of the run. No trial counts as failed (guard G26)."""
 
 
 class StudyError(ScalecoreError):
-    """The study cannot go on: the strategy raised, or the first trials failed in the same way."""
+    """The study cannot continue: the strategy raised, or the first trials failed in the same way."""
 
     exit_code = ExitCode.FAILED

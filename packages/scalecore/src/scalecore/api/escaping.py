@@ -1,4 +1,4 @@
-"""Text from outside, made harmless for where it is shown: terminals, spreadsheets, messages with addresses in them."""
+"""Escape untrusted text for terminals, spreadsheets and messages that contain addresses."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _PASSWORD = re.compile(r"\b(password|passwd|token|api_key)=[^\s'\"&;]+", re.IGNO
 
 
 def printable(text: str, *, keep: str = "") -> str:
-    """`text` without anything that a terminal would obey or UTF-8 cannot hold, which is shown as Python writes it."""
+    """Replace control characters and characters that UTF-8 cannot encode by their Python escapes."""
     return "".join(letter if letter.isprintable() or letter in keep else repr(letter)[1:-1] for letter in text)
 
 
 def utf8(text: str) -> str:
-    """`text` with what UTF-8 cannot hold written as Python writes it."""
+    """Replace characters that UTF-8 cannot encode by their Python escapes."""
     return text if text.isascii() else text.encode("utf-8", errors="backslashreplace").decode()
 
 
 def masked(text: str) -> str:
-    """`text` without the users and passwords of addresses in it: `https://***@host`, `password=***`."""
+    """Replace users and passwords in addresses: `https://***@host`, `password=***`."""
     return _PASSWORD.sub(r"\1=***", _USER.sub("://***@", text))
 
 
@@ -32,12 +32,12 @@ def without_guards(text: str) -> str:
 
 
 def spreadsheet_cell(text: str) -> str:
-    """`text` for a cell of a CSV file, where a spreadsheet program would run what looks like a formula."""
+    """Escape `text` for a cell of a CSV file, so that a spreadsheet program does not run it as a formula."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def message_of(error: BaseException) -> str:
-    """What an exception says, in UTF-8; also of one that fails to say it."""
+    """Return the message of an exception in UTF-8, also if its `__str__` raises."""
     try:
         return utf8(str(error))
     except Exception as second:

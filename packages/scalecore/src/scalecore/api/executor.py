@@ -1,4 +1,4 @@
-"""What an executor does at run time.
+"""The protocol of executors.
 
 The *driver* is the process of `scalecore run`: it owns the study and never imports torch.
 An *attempt* is a process that trains one trial.
@@ -17,38 +17,35 @@ __all__ = ["AttemptStatus", "Executor", "ExecutorContext", "SupportsStackDump", 
 
 @frozen(kw_only=True)
 class AttemptStatus:
-    """What an executor knows of an attempt. `exit_code` is negative for a signal.
-
-    `peak_memory` in bytes where it is known.
-    """
+    """The status of an attempt. `exit_code` is negative for a signal; `peak_memory` is in bytes, None if unknown."""
 
     state: Literal["running", "ended", "lost"]
     pid: int | None = None
     exit_code: int | None = None
     peak_memory: int | None = None
     oom_kill: str | None = None
-    """The evidence where the kernel killed the attempt for lack of memory, else None."""
+    """The evidence that the kernel killed the attempt because memory ran out, or None."""
     suspended: bool = False
-    """Whether a running attempt cannot run now: stopped by a signal, or frozen by its control group (guard G47)."""
+    """True if a running attempt is stopped by a signal or frozen by its control group (guard G47)."""
 
 
 @frozen(kw_only=True)
 class ExecutorContext:
-    """What an executor's factory is given besides its options."""
+    """The second argument of an executor's factory."""
 
     folder: Path
     slots: int
     worker: str
-    """The module of an attempt's process, started as `python -m WORKER FOLDER PARENT`; 0 is its exit code once
-    `result.json` is there. See `scalecore.api.components.TrainerRecord`."""
+    """The module of an attempt's process, started as `python -m WORKER FOLDER PARENT`. It exits with code 0 once
+    `result.json` is written. See `scalecore.api.components.TrainerRecord`."""
 
 
 @runtime_checkable
 class Executor(Protocol):
-    """Runs attempts somewhere. Called in the driver by one thread; retries belong to the driver.
+    """Runs attempts, for instance as local processes. Called in the driver by one thread; the driver handles retries.
 
-    The attempt's folder is the protocol: it holds `spec.json` before `submit`, and the attempt writes its progress,
-    checkpoints and `result.json` into it, so that the same attempt runs under any executor.
+    The attempt's folder is the interface: the driver writes `spec.json` before `submit`, and the attempt writes its
+    progress, checkpoints and `result.json`. The same attempt therefore runs under any executor.
     """
 
     def submit(self, folder: Path) -> Any:
@@ -56,39 +53,40 @@ class Executor(Protocol):
         ...
 
     def poll(self, handles: Sequence[Any]) -> Sequence[AttemptStatus]:
-        """One status per handle: running, ended (with exit code and peak memory), or lost.
+        """Return one status per handle: running, ended (with exit code and peak memory), or lost.
 
-        `suspended` of a running one says that it cannot run now, as far as that is known: such time is no hang.
+        Set `suspended` for a running attempt that is known to be stopped or frozen: that time does not count as a hang.
         """
         ...
 
     def stop(self, handle: Any, *, kill: bool) -> None:
-        """End the attempt: its whole process group; `kill` at once, otherwise with a chance to write a checkpoint."""
+        """End the attempt's whole process group: at once with `kill`, otherwise with time to write a checkpoint."""
         ...
 
     def close(self) -> None:
-        """End everything that is left and give resources back."""
+        """End all remaining attempts and release resources."""
         ...
 
 
 @runtime_checkable
 class SupportsStackDump(Protocol):
-    """What an executor may have besides, so that a record shows where a trial hung."""
+    """Optional for an executor: shows in the record where a trial hung."""
 
     def take_stacks(self, handle: Any) -> None:
-        """Make the attempt write the stacks of its threads into its log, if it can. `stop` with `kill` follows."""
+        """Make the attempt write the stacks of its threads to its log, if possible. `stop` with `kill` follows."""
         ...
 
 
 @runtime_checkable
 class SupportsTracer(Protocol):
-    """What an executor may have besides, where it has a process that has imported torch: one import less for a study.
+    """Optional for an executor with a process that has imported torch: saves the study one import.
 
     Called at most once, before the first `submit`, while the driver still reads its data.
     """
 
     def fork_tracer(self, questions: int, answers: int) -> bool:
-        """Let a fork of that process call the worker module's `answer` on these file descriptors, which the caller
-        closes; False where there is none.
+        """Fork that process and call the worker module's `answer` in it with these file descriptors.
+
+        Returns False if there is no such process. The caller closes the descriptors.
         """
         ...

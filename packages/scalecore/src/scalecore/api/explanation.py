@@ -1,4 +1,4 @@
-"""How a search explains itself: what it forces, where it stands, what it covered, why it chose the last trial."""
+"""A strategy's explanation of its search: forced designs, phase, coverage, and why it chose the last trial."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["Covered", "Explanation", "ForcedDesign", "LastChoice", "Recommendati
 
 @frozen(kw_only=True)
 class ForcedDesign:
-    """A design that is run first.
+    """A design that runs first.
 
-    `trials` are the numbers of its trials so far; `state` is `planned`, `running`, or how the last of them ended.
+    `trials` are the numbers of its trials so far; `state` is `planned`, `running`, or the state of the last of them.
     """
 
     label: str
@@ -28,10 +28,10 @@ class ForcedDesign:
 
 @frozen(kw_only=True)
 class Covered:
-    """How much of some dimensions was tried.
+    """Coverage of a dimension, a pair of dimensions, or whole architectures.
 
-    `of` names one dimension or a pair; empty, it is whole architectures. `visits` counts the trials, failed and running
-    ones included, of each combination of values that is feasible: `{"64": 3}`, or `{"64 x 48": 1}` for a pair.
+    `of` names the one or two dimensions; it is empty for whole architectures. `visits` counts the trials, including
+    failed and running ones, of each feasible combination of values: `{"64": 3}`, or `{"64 x 48": 1}` for a pair.
     """
 
     of: tuple[str, ...]
@@ -39,18 +39,18 @@ class Covered:
 
     @property
     def feasible(self) -> int:
-        """How many combinations of values there are."""
+        """The number of feasible combinations of values."""
         return len(self.visits)
 
     @property
     def tried(self) -> int:
-        """How many of them were tried."""
+        """The number of tried combinations."""
         return sum(count > 0 for count in self.visits.values())
 
 
 @frozen(kw_only=True)
 class LastChoice:
-    """The newest trial and where it comes from: `origin.reason` tells in words why it was chosen."""
+    """The last trial and its origin; `origin.reason` is the reason for this choice as text."""
 
     number: int
     architecture: Architecture
@@ -60,11 +60,11 @@ class LastChoice:
 
 @frozen(kw_only=True)
 class Recommendation:
-    """The configuration that is best by what the strategy has learnt, which need not be the best one observed.
+    """The best configuration according to the strategy's model, which may differ from the best observed one.
 
-    `number` is the trial that ran it, `observed` its value; `value` is what the strategy expects of it, and
-    `deviation` the standard deviation of that. A trial that predicts a constant (`Outcome.censored`) is never
-    recommended; the core does not show one that is (guard G09).
+    `number` is the trial that ran it and `observed` its value; `value` is the expected value and `deviation` its
+    standard deviation. Never recommend a trial that is `Outcome.censored`, such as one that predicts a constant; the
+    core would hide it (guard G09).
     """
 
     number: int
@@ -77,13 +77,13 @@ class Recommendation:
 
 @frozen(kw_only=True)
 class Explanation:
-    """What `plan` and `status` show of a search.
+    """The state of a search, as shown by `plan` and `status`.
 
-    `method` is one line; `phase` is the phase of the next trial (`forced`, `startup`, `sampled`), or `exhausted`;
-    `origins` counts the trials so far by the kind of their origin; `covered` goes from whole architectures over single
-    dimensions to pairs. `moved` counts suggestions that were moved, by rule: `coverage`, `running`, `memory`, `repeat`,
-    `variation`. `duplicates_avoided` are exact repeats that were not run. `left_out` tells by number which earlier
-    trials do not count, since they do not fit the architectures or the space of today.
+    `method` is one line. `phase` is the phase of the next trial (`forced`, `startup`, `sampled`), or `exhausted`.
+    `origins` counts the trials so far by the kind of their origin. `covered` lists whole architectures, then single
+    dimensions, then pairs. `moved` counts moved suggestions by rule: `coverage`, `running`, `memory`, `repeat`,
+    `variation`. `duplicates_avoided` counts exact repeats that were not run. `left_out` maps the numbers of past trials
+    that do not fit the current architectures or space, and therefore do not count, to the reason.
     """
 
     method: str

@@ -1,4 +1,4 @@
-"""Files that survive a crash: written whole or not at all, in strict JSON."""
+"""Write files atomically and durably, and JSON strictly."""
 
 from __future__ import annotations
 
@@ -39,28 +39,28 @@ __all__ = [
 
 
 def utc_now() -> str:
-    """The time now in ISO 8601, UTC, to the millisecond. For display and records.
+    """Return the current time in ISO 8601, UTC, to the millisecond, for display and records.
 
-    Durations come from monotonic clocks.
+    Measure durations with monotonic clocks instead.
     """
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def broken_link(path: Path) -> str | None:
-    """Why `path` cannot be opened where it is a link to nothing, as git-annex leaves them; None where it is not."""
+    """Return the problem of a broken link, such as those of git-annex; None if `path` is not a broken link."""
     if not path.is_symlink() or path.exists():
         return None
     target = os.readlink(path)
     annex = f"; fetch it with `git annex get {path.name}`" if "annex/objects/" in target else ""
-    return f"is a link to {target}, which is not there{annex}"
+    return f"is a link to {target}, which does not exist{annex}"
 
 
 def plain(value: Any) -> Any:
-    """`value` as strict JSON types: enums by their value, paths as text, NaN and infinities as None (guard G25).
+    """Convert `value` to strict JSON types: enums to their value, paths to text, NaN and infinities to None (G25).
 
-    Attrs classes become mappings of their fields, or what their method `plain` gives.
+    Attrs classes become mappings of their fields, or the result of their method `plain`.
     """
-    # Nearly all that a study stores is of these very types, and there are millions of them.
+    # Fast path: a study stores millions of values of these exact types.
     kind = type(value)
     if kind is str:
         return utf8(value)
@@ -96,21 +96,21 @@ def plain(value: Any) -> Any:
 
 
 def canonical_json(value: Any) -> str:
-    """One text for one content: sorted keys, no spaces; the basis of every content hash."""
+    """Return the unique text of a content, with sorted keys and no spaces: the input of every content hash."""
     return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
 
 
 def content_hash(content: Any) -> str:
-    """SHA-256 of the canonical JSON of `content`, in hexadecimal digits."""
+    """Return the SHA-256 of the canonical JSON of `content`, in hexadecimal digits."""
     return hashlib.sha256(canonical_json(content).encode()).hexdigest()
 
 
 @contextmanager
 def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
-    """A temporary path beside `path`: what is written there inside replaces `path` in one step at the end.
+    """Yield a temporary path next to `path`; the file written there replaces `path` atomically at the end.
 
-    A reader sees the old or the new content, never a part; `durable` waits until it is on the disk. When writing fails
-    the old content stays.
+    A reader sees the old or the new content, never a part. If writing fails, the old content remains. `durable` waits
+    until the content is on the disk.
     """
     temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
     try:
@@ -126,39 +126,39 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
-    """Replace `path` by `content`, as `replacing` does."""
+    """Replace `path` by `content` atomically."""
     with replacing(path, durable=durable) as temporary:
         temporary.write_bytes(content)
 
 
 def write_text(path: Path, text: str, *, durable: bool = True) -> None:
-    """Replace `path` by `text` in UTF-8, as `replacing` does."""
+    """Replace `path` by `text` in UTF-8 atomically."""
     write_bytes(path, text.encode("utf-8"), durable=durable)
 
 
 def write_json(path: Path, value: Any, *, durable: bool = True, indent: int | None = 2) -> None:
-    """Replace `path` by `value` as strict JSON, in one step."""
+    """Replace `path` by `value` as strict JSON, atomically."""
     text = json.dumps(plain(value), indent=indent, allow_nan=False, ensure_ascii=False)
     write_text(path, text + "\n", durable=durable)
 
 
 def create_json(path: Path, value: Any) -> None:
-    """Write `path` as strict JSON where there is no such file yet; `FileExistsError` where there is one."""
+    """Write a new file `path` as strict JSON; raise `FileExistsError` if it exists."""
     with path.open("x", encoding="utf-8") as stream:
         stream.write(json.dumps(plain(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def detach(path: Path) -> None:
-    """Replace `path` by a copy of itself where it has other hard links, before something is appended to it.
+    """Replace `path` by a copy of itself if it has other hard links; call this before appending to the file.
 
-    A copy of a study made of hard links (`cp -al`) must not write into the original.
+    A copy of a study by hard links (`cp -al`) must not write to the original.
     """
     if path.exists() and path.stat().st_nlink > 1:
         write_bytes(path, path.read_bytes())
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file, or None where it is missing or not whole."""
+    """Return the content of a JSON file; None if it is missing or incomplete."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, RecursionError):
@@ -166,19 +166,19 @@ def read_json(path: Path) -> Any:
 
 
 def start_ticks(pid: int) -> int | None:
-    """When a process was started, in the kernel's ticks since the machine came up; None where the kernel does not tell.
+    """Return the start time of a process in kernel ticks since boot; None if the kernel does not report it.
 
-    Unlike a time of day it stays the same when the clock is set, and with the process id it names a process for good.
+    Unlike a time of day it does not change when the clock is set. With the process id it identifies a process uniquely.
     """
     try:
-        # The name in parentheses may hold blanks; the 22nd field is the 20th behind it.
+        # The name in parentheses may contain blanks; the 22nd field is the 20th after it.
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
     except (OSError, ValueError, IndexError):
         return None
 
 
 def is_disk_error(error: BaseException | None) -> bool:
-    """Whether an error says that the disk is full, read-only or broken: nothing to blame the content for (guard G48).
+    """Return True if the cause of an error is a full, read-only or broken disk, and not the content (guard G48).
 
     Libraries raise their own errors from the system's (`raise ... from`), or keep only its number or text:
     safetensors raises "... No space left on device (os error 28)", torch.save "unexpected pos 768 vs 662".

@@ -1,16 +1,16 @@
-"""The eight hooks: what a plugin module may define.
+"""The eight hooks that a plugin module may define.
 
 A plugin is a module named by an entry point of the group `scalecore`. Each hook is a function without arguments that
-returns records; it is called once, when the registry is built, in the driver and again in each attempt's process. It
-must not import anything heavy: the `factory` of the record does. An exception makes this plugin `broken` and no other.
-Order never matters. A complete plugin module:
+returns component records. It is called once when the registry is built, in the driver and again in each attempt's
+process. A hook must not import heavy modules; the `factory` of a record does. An exception marks this plugin as
+`broken` and does not affect others. The order of hooks and plugins does not matter. A complete plugin module:
 
     from scalecore import hookimpl
     from scalecore.api.components import ModelRecord
     from my_plugin.options import DLinearOptions
 
     def _dlinear(options):
-        from my_plugin.model import DLinear  # torch is imported only where the model is built
+        from my_plugin.model import DLinear  # imports torch only when the family is created
 
         return DLinear(options)
 
@@ -44,13 +44,13 @@ hookimpl = pluggy.HookimplMarker("scalecore")
 
 @hookspec
 def scalecore_datasets() -> Iterable[DatasetRecord]:  # type: ignore[empty-body]
-    """Sources of data, for `dataset: {use: NAME}`.
+    """Datasets, for `dataset: {use: NAME}`.
 
         @hookimpl
         def scalecore_datasets():
             return [DatasetRecord(name="sales", summary="Daily sales.", options=SalesOptions, factory=_sales)]
 
-    Returns records whose factory gives a `scalecore.api.dataset.Dataset`.
+    The factory of each record returns a `scalecore.api.dataset.Dataset`.
     """
 
 
@@ -62,7 +62,7 @@ def scalecore_models() -> Iterable[ModelRecord]:  # type: ignore[empty-body]
         def scalecore_models():
             return [ModelRecord(name="dlinear", summary="Two linear layers.", options=DLinearOptions, factory=_dlinear)]
 
-    Returns records whose factory gives a `scalecore.api.model.ModelFamily`.
+    The factory of each record returns a `scalecore.api.model.ModelFamily`.
     """
 
 
@@ -74,7 +74,7 @@ def scalecore_search_strategies() -> Iterable[SearchStrategyRecord]:  # type: ig
         def scalecore_search_strategies():
             return [SearchStrategyRecord(name="grid", summary="Every shape once.", factory=_grid)]
 
-    Returns records whose factory gives a `scalecore.api.strategy.SearchStrategy`.
+    The factory of each record returns a `scalecore.api.strategy.SearchStrategy`.
     """
 
 
@@ -84,9 +84,9 @@ def scalecore_loggers() -> Iterable[LoggerRecord]:  # type: ignore[empty-body]
 
         @hookimpl
         def scalecore_loggers():
-            return [LoggerRecord(name="mail", summary="Writes a mail at the end.", options=MailOptions, factory=_mail)]
+            return [LoggerRecord(name="mail", summary="Sends a mail at the end.", options=MailOptions, factory=_mail)]
 
-    Returns records whose factory gives a `scalecore.api.logger.Logger`.
+    The factory of each record returns a `scalecore.api.logger.Logger`.
     """
 
 
@@ -98,7 +98,7 @@ def scalecore_hardware_monitors() -> Iterable[HardwareMonitorRecord]:  # type: i
         def scalecore_hardware_monitors():
             return [HardwareMonitorRecord(name="fan", summary="Watches the fan.", factory=_fan, quantities=("fan",))]
 
-    Returns records whose factory gives a `scalecore.api.monitor.HardwareMonitor`.
+    The factory of each record returns a `scalecore.api.monitor.HardwareMonitor`.
     """
 
 
@@ -111,7 +111,7 @@ def scalecore_executors() -> Iterable[ExecutorRecord]:  # type: ignore[empty-bod
             return [ExecutorRecord(name="slurm", summary="Attempts as SLURM jobs.", options=SlurmOptions,
             factory=_slurm)]
 
-    Returns records whose factory gives a `scalecore.api.executor.Executor`.
+    The factory of each record returns a `scalecore.api.executor.Executor`.
     """
 
 
@@ -121,9 +121,9 @@ def scalecore_analyses() -> Iterable[AnalysisRecord]:  # type: ignore[empty-body
 
         @hookimpl
         def scalecore_analyses():
-            return [AnalysisRecord(name="coverage", summary="What was tried and what not.", factory=_coverage)]
+            return [AnalysisRecord(name="coverage", summary="Tried and untried shapes.", factory=_coverage)]
 
-    Returns records whose factory gives a `scalecore.api.analysis.Analysis`.
+    The factory of each record returns a `scalecore.api.analysis.Analysis`.
     """
 
 
@@ -136,5 +136,5 @@ def scalecore_trainers() -> Iterable[TrainerRecord]:  # type: ignore[empty-body]
             return [TrainerRecord(name="jax", summary="Trains in JAX.", options=JaxOptions, factory=_jax,
             worker="my_plugin.worker")]
 
-    Returns records whose factory gives a `scalecore.api.trainer.Trainer`.
+    The factory of each record returns a `scalecore.api.trainer.Trainer`.
     """

@@ -1,4 +1,4 @@
-"""What a logger does at run time.
+"""The base class of loggers.
 
 The *driver* is the process of `scalecore run`: it owns the study and never imports torch.
 """
@@ -19,7 +19,7 @@ __all__ = ["Logger", "LoggerContext"]
 
 @frozen(kw_only=True)
 class LoggerContext:
-    """What a logger's factory is given besides its options: the study's folder and how much the user wants to see.
+    """The second argument of a logger's factory: the study's folder, and the verbosity of the command.
 
     `verbosity` is -1 for quiet, 0 for normal, 1 for verbose.
     """
@@ -29,14 +29,18 @@ class LoggerContext:
 
 
 class Logger:
-    """Told what happens; a base class whose methods do nothing, to override where needed.
+    """Receives the events of a study. All methods do nothing by default; override those you need.
 
-    Called in the driver, in this order: `study_started`; for each trial `trial_started`, `progress` about once a
-    second, `epoch` after each epoch, `trial_finished`; `study_finished`; `close`, whatever happened before. A trial
-    that was interrupted is started again with the same number in the next run. The journal holds everything before a
-    logger is called, so a logger may rebuild what it writes from `study.trials` when the study starts. An exception is
-    reported once and switches the logger off; the study continues and is marked degraded. A logger that prints messages
-    where the run was started says so by an attribute, `prints = True`: where none is left, failures go to stderr.
+    The driver calls, in this order: `study_started`; for each trial `trial_started`, `progress` about once a second,
+    `epoch` after each epoch, `trial_finished`; `study_finished`; and finally `close`, also after an error. The next run
+    restarts an interrupted trial with the same number.
+
+    The journal contains every event before a logger receives it. A logger may therefore rebuild its output from
+    `study.trials` in `study_started`. An exception is reported once and switches the logger off; the study continues
+    and is marked as degraded.
+
+    A logger that prints messages to the terminal sets the attribute `prints = True`. If no such logger is left, the
+    driver prints failures to stderr.
     """
 
     def study_started(self, study: StudyView) -> None: ...
@@ -50,12 +54,12 @@ class Logger:
     def trial_finished(self, record: TrialRecord, study: StudyView) -> None: ...
 
     def message(self, level: str, text: str) -> None:
-        """Something the user should know: `level` is info, warning or error."""
+        """Receive a message for the user; `level` is `info`, `warning` or `error`."""
 
     def take_remarks(self) -> Sequence[tuple[str, str]]:
-        """What the logger itself wants the user to know since the last call, as pairs of level and text.
+        """Return the logger's own messages since the last call, as pairs of level and text.
 
-        Asked for about twenty times a second, and once after `study_finished`; all loggers get it as a `message`.
+        Called about twenty times a second, and once after `study_finished`. All loggers receive each as a `message`.
         """
         return ()
 

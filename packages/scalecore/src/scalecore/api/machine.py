@@ -1,4 +1,4 @@
-"""What a process may use of this machine: its cores, the memory limits of its cgroups, its GPUs, its build of torch."""
+"""The resources of this process: cores, memory limits of its control groups, GPUs, and the installed build of torch."""
 
 from scalecore.cgroups import Cgroup, MemoryLimit, own_cgroups
 from scalecore.execution.local.devices import VARIABLE as CUDA_VISIBLE_DEVICES

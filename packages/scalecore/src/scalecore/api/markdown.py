@@ -1,4 +1,4 @@
-"""Tables in Markdown that read well in a terminal too: columns aligned, every cell escaped."""
+"""Markdown tables that are also readable in a terminal: aligned columns, escaped cells."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _TAG = re.compile(r"<(?=[A-Za-z/!?])")
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The lines of a table, an empty line behind them; columns are the keys in the order in which they first occur.
+    """Return the lines of a table and a final empty line; columns are the keys in the order of their first occurrence.
 
-    Numbers stand at the right, missing values (None) are empty cells. `None.` without rows.
+    Numbers are right-aligned, missing values (None) are empty cells. Without rows, the text is `None.`.
     """
     if not rows:
         return ["None.", ""]
@@ -38,7 +38,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def cell(value: Any) -> str:
-    """One value as a cell: four significant digits of a float, thousands parted in a large whole number."""
+    """Return a value as a cell: four significant digits for floats, thousands separators for large integers."""
     match value:
         case None:
             return ""
@@ -52,7 +52,7 @@ def cell(value: Any) -> str:
 
 
 def escaped(text: str) -> str:
-    """`text` on one line, with nothing in it that Markdown, HTML in Markdown, or a terminal would obey."""
+    """Return `text` on one line, escaped for Markdown, HTML in Markdown, and terminals."""
     line = printable(" ".join(text.split()))
     return _TAG.sub(r"\\<", line).replace("|", "\\|")
 

@@ -1,4 +1,4 @@
-"""What a trainer predicts of memory: what it is asked with, what it answers, and what it learns from."""
+"""The protocol of a trainer's memory forecast: its inputs, its predictions, and the measurements it learns from."""
 
 from __future__ import annotations
 
@@ -26,48 +26,50 @@ __all__ = [
 ]
 
 Checkpointing = Literal["auto", "off", "on"]
-"""Whether activations are computed again in the backward pass; `auto` where a trial does not fit otherwise."""
+"""Whether activations are recomputed in the backward pass; `auto`: only if a trial does not fit otherwise."""
 PATIENCE = 60.0
-"""Seconds that a forecast may take, on a loaded machine too, before a rougher one has to do."""
+"""Maximum seconds for a prediction, also on a loaded machine, before the closed form replaces it."""
 
 
 @frozen(kw_only=True)
 class StepSize:
-    """How many windows an optimizer step takes, how many of them at a time, and whether activations may be computed
-    again. `micro_batch` is what a trial begins with; it is halved where memory does not suffice.
+    """Windows per optimizer step and per forward pass, and whether activations may be recomputed.
+
+    `micro_batch` is the initial value of a trial; it is halved if memory runs out.
     """
 
     effective_batch: int = 1
     micro_batch: int = 1
     checkpointing: Checkpointing = "off"
     depends_on_micro_batch: bool = False
-    """Whether the loss is no sum over windows, so that a smaller micro-batch is another loss."""
+    """True if the loss is not a sum over windows, so that a smaller micro-batch is another loss."""
     counts_steps: bool = True
-    """Whether it is known how many steps an epoch has: the training windows by the effective batch."""
+    """True if the number of steps per epoch is known: training windows divided by the effective batch."""
     checkpoint_bytes: float = 12.0
-    """Of a checkpoint per parameter: weights and the state of the optimizer; the default is that of AdamW."""
+    """Bytes of a checkpoint per parameter: weights and optimizer state; the default is that of AdamW."""
 
 
 @frozen(kw_only=True)
 class ForecastContext:
-    """What a forecast is made with, before the data is read."""
+    """The input of `Trainer.forecast`, before the data is read."""
 
     folder: Path
-    """Of the study, where answers of earlier runs may lie. Nothing is written before `MemoryForecast.keep`."""
+    """The study's folder, which may contain cached results of earlier runs. Nothing is written before
+    `MemoryForecast.keep`."""
     registry: Mapping[str, Any]
     """The arguments with which other processes build their registry."""
     traces: bool
-    """False for closed forms only: no process is started but to count what a family does not say."""
+    """False for closed forms only: a process starts only to count sizes that the family does not declare."""
     model: Mapping[str, Any]
     """The section `model` of the experiment, with its options."""
     code: Callable[[], Mapping[str, str]]
-    """Versions of what a kept answer about the model follows from."""
+    """Returns the versions that a cached result for the model depends on."""
     fork: Callable[[int, int], bool] | None = None
     """See `scalecore.api.executor.SupportsTracer`."""
 
 
 class SpecOf(Protocol):
-    """The spec of an attempt of a study that nobody makes."""
+    """Returns the spec of a hypothetical attempt of the study."""
 
     def __call__(
         self,
@@ -84,19 +86,19 @@ class SpecOf(Protocol):
 
 @frozen(kw_only=True)
 class TrainingSetup:
-    """What a study trains, as far as memory depends on it."""
+    """The settings of a study that its memory depends on."""
 
     shape: DataShape
     family: SizedFamily
     depth: str | None
     """The dimension that counts equal blocks."""
     windows: Mapping[str, int]
-    """By part: `train`, `val`, `test`."""
+    """Number of windows by part: `train`, `val`, `test`."""
     fixed: Mapping[str, Value]
     space: Mapping[str, Distribution]
     versions: Mapping[str, str]
     device: Device
-    """On which trials will most likely train."""
+    """The device on which trials will most likely train."""
     step_size: StepSize
     spec: SpecOf
 
@@ -107,16 +109,16 @@ class MemoryPrediction:
 
     bytes: int
     source: str
-    """How it came about, in a word or two, such as `closed form`."""
+    """The method in a word or two, such as `closed form`."""
     blocks: int | None = None
-    """Repeated blocks whose activations can be computed again; None where it is not known."""
+    """Number of repeated blocks whose activations can be recomputed; None if unknown."""
     observations: int = 0
-    """Measured peaks that went into it."""
+    """Number of measured peaks used for the prediction."""
     floor: int = 0
-    """The part of it that no micro-batch removes, such as weights and gradients; 0 where it is not known."""
+    """The part that does not depend on the micro-batch, such as weights and gradients; 0 if unknown."""
 
     def plain(self) -> dict[str, Any]:
-        """For the journal, with keys of `scalecore.api.record_parts.MemoryUse`."""
+        """Return the entry for the journal, with keys of `scalecore.api.record_parts.MemoryUse`."""
         return {
             "predicted": self.bytes,
             "source": self.source,
@@ -127,54 +129,56 @@ class MemoryPrediction:
 
 @frozen(kw_only=True)
 class EndedAttempt:
-    """An attempt that ended by itself: what was predicted of it, and what it took."""
+    """An attempt that ended without being stopped: its predicted and its measured memory."""
 
     predicted: Mapping[str, Any]
-    """`MemoryPrediction.plain` of it; an earlier version may have written fewer keys."""
+    """`MemoryPrediction.plain` of the attempt; an earlier version may have written fewer keys."""
     peak: int | None
-    """Bytes on its device; None where that says nothing of the prediction, since its micro-batch was halved."""
+    """Peak bytes on its device; None if not comparable with the prediction because the micro-batch was halved."""
     host_peak: int | None
-    """Bytes of its process."""
+    """Peak bytes of its process."""
     whole: bool
-    """Whether it came to its end; else its peaks are too low."""
+    """True if it ran to its end; otherwise its peaks are too low."""
 
 
 class MemoryForecast(Protocol):
-    """Predicts what attempts of one study need, and learns from what they needed."""
+    """Predicts the memory of the attempts of a study, and learns from their measured peaks. Called in the driver."""
 
     counts: bool
-    """Whether it can count what a family does not say of its shapes; then it asks for their activations too."""
+    """True if it can count sizes that a family does not declare; it then also needs `saved_activations`."""
 
     def start(self) -> None:
-        """Begin what takes time, such as a process, while the data is being read."""
+        """Start slow work, such as a process, while the data is being read."""
         ...
 
     def prepare(self, setup: TrainingSetup) -> None:
-        """Take what the study trains; called once, before anything but `start` and `count`."""
+        """Receive the study's setup; called once, after `start` and `count` and before all other methods."""
         ...
 
     def keep(self) -> None:
-        """From now on keep answers in the study's folder."""
+        """Cache results in the study's folder from now on."""
         ...
 
     def count(
         self, architectures: Sequence[Mapping[str, int]], data: DataShape, forward: bool
     ) -> Sequence[Mapping[str, int]]:
-        """`num_parameters` of shapes whose family does not say them, and where `forward`, `flops` and
-        `saved_activations`. Raises `ValueError` with the reason where a shape cannot be counted.
+        """Count `num_parameters` of shapes; with `forward`, also `flops` and `saved_activations`.
+
+        Called for sizes that the family does not declare. Raises `ValueError` with the reason if a shape cannot be
+        counted.
         """
         ...
 
     def rough(self, architecture: Architecture, micro_batch: int) -> int:
-        """The closed form's prediction in bytes, at once; at micro-batch 0 what no way to train can do without."""
+        """Return the closed form's prediction in bytes, immediately; at micro-batch 0 the minimum of any training."""
         ...
 
     def rough_range(self, architecture: Architecture, micro_batch: int) -> tuple[int, int]:
-        """Between which bytes `predict` will lie."""
+        """Return the bytes between which the result of `predict` will lie."""
         ...
 
     def learn(self, ended: Sequence[EndedAttempt]) -> None:
-        """Take what attempts measured that ended since the last call."""
+        """Learn from the attempts that ended since the last call."""
         ...
 
     def predict(
@@ -187,12 +191,12 @@ class MemoryForecast(Protocol):
         smoke: bool = False,
         wait: float = PATIENCE,
     ) -> MemoryPrediction | None:
-        """The prediction, after at most `wait` seconds; None while it is not known yet, never after `PATIENCE`.
+        """Return the prediction after at most `wait` seconds; None if it is not ready, but never after `PATIENCE`.
 
-        `smoke` for the one step that tries a study out.
+        `smoke` is True for the smoke step.
         """
         ...
 
     def host_memory(self, num_parameters: int) -> int | None:
-        """Bytes of the machine's own memory that a trial on a GPU needs; None where it is not known."""
+        """Return the bytes of host memory that a trial on a GPU needs; None if unknown."""
         ...

@@ -1,7 +1,7 @@
-"""What is measured of a trial, by task, and which way each metric is better.
+"""The metrics of each task, and the better direction of each.
 
-`val_loss` is one number per task, the same for every trial whatever it was trained with: cross-entropy in nats, or the
-squared error of the forecast.
+`val_loss` has one definition per task, whatever the training loss of the trial: cross-entropy in nats, or the squared
+error of the forecast.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 SMALL_IS_GOOD = ("val_loss", "train_loss", "val_training_loss", "brier", "mae", "rmse", "pinball")
 LARGE_IS_GOOD = ("accuracy", "auc", "pr_auc", "precision", "recall", "f1", "sign_accuracy", "r2")
 SHARES = ("accuracy", "auc", "pr_auc", "precision", "recall", "f1", "sign_accuracy", "coverage")
-"""From 0 to 1, and not defined where there is nothing to take a share of."""
+"""Metrics from 0 to 1 that are undefined if the denominator is 0."""
 _LOSSES = ("val_loss", "train_loss")
 _CLASSES = ("accuracy", "auc", "brier", "f1", "pr_auc", "precision", "recall")
 MEASURED: Mapping[str, tuple[str, ...]] = {
@@ -20,27 +20,27 @@ MEASURED: Mapping[str, tuple[str, ...]] = {
     "multiclass": (*_CLASSES, *_LOSSES),
     "forecast": ("mae", "r2", "rmse", "sign_accuracy", *_LOSSES),
 }
-"""What every epoch of a task has as one number, beside what its loss adds; the trainer's tests hold it to that."""
+"""The scalar metrics of every epoch of a task, in addition to those of its loss; the trainer's tests verify this."""
 TASK_NAMES: Mapping[str, str] = {"binary": "a binary task", "multiclass": "several classes", "forecast": "a forecast"}
 
 
 def direction_problem(*, metric: str, direction: str) -> str | None:
-    """Why ranking by `metric` in this direction would make the worst trial the best, or None.
+    """Return why `direction` would rank the worst trial by `metric` first, or None if it is right.
 
-    Of `coverage` and of what is no metric of ours nothing is known.
+    `coverage` and metrics of plugins have no known direction and are accepted.
     """
     right = "minimize" if metric in SMALL_IS_GOOD else "maximize" if metric in LARGE_IS_GOOD else direction
     if direction == right:
         return None
     better = "smaller" if right == "minimize" else "larger"
-    return f"of {metric} the {better} is the better, and {direction} would rank the worst trial first; set {right}"
+    return f"a {better} {metric} is better, so {direction} would rank the worst trial first; set {right}"
 
 
 def objective_value(line: Mapping[str, Any], *, metric: str, direction: str) -> float | None:
-    """What an epoch, a line of the learning curve, counts as for the objective; None where it has no such metric.
+    """Return the objective of an epoch, a line of the learning curve; None if it lacks the metric.
 
-    A share of nothing, such as the precision of an epoch in which no window is predicted positive, is the worst that a
-    share can be: the epoch is no failure, and no other one loses to it.
+    An undefined share, such as the precision of an epoch in which no window is predicted positive, counts as the worst
+    possible value: the epoch is not a failure and ranks last.
     """
     value = line.get(metric)
     if value is None and metric in line and metric in SHARES:

@@ -1,4 +1,4 @@
-"""What a model family does at run time, in the driver and in the process of an attempt.
+"""The protocol of model families, used in the driver and in the process of an attempt.
 
 The *driver* is the process of `scalecore run`: it owns the study and never imports torch.
 An *attempt* is a process that trains one trial.
@@ -18,87 +18,91 @@ __all__ = ["ClosedForms", "HyperparameterReader", "ModelFamily", "SizedFamily", 
 
 
 class HyperparameterReader(Protocol):
-    """Hyper-parameters by name. Every read is recorded: a sampled one that nobody read is an error (guard G03)."""
+    """Hyper-parameters by name. Reads are recorded: a varied hyper-parameter that is never read is an error (G03)."""
 
     def __getitem__(self, name: str) -> Any: ...
 
 
 @runtime_checkable
 class ModelFamily(Protocol):
-    """A family of architectures that share one way of building.
+    """A family of architectures that are built in the same way.
 
-    Everything but `build` is called in the driver, often and for thousands of shapes, and must not import torch.
-    An exception in the driver ends the run; one in `build` or in the module fails the trial with a typed reason.
+    The driver calls all methods except `build`, often and for thousands of shapes; they must not import torch. An
+    exception in the driver ends the run; one in `build` or in the module fails the trial with a typed reason.
 
-    How large a shape is, is counted by building it on torch's meta device, in a process beside the driver. A family may
-    say it itself, which is faster: it then has some or all methods of `ClosedForms`.
+    The core counts the size of a shape by building it on torch's meta device in a separate process. A family can be
+    faster by implementing some or all methods of `ClosedForms`.
     """
 
     def hyperparameters(self) -> Sequence[Hyperparameter]:
-        """The hyper-parameters that `build` reads, beside those of the training core."""
+        """Return the hyper-parameters that `build` reads, in addition to those of the trainer."""
         ...
 
     def architecture_space(self, data: DataShape) -> ArchitectureSpace:
-        """All legal shapes for this data, before any budget.
+        """Return all legal shapes for this data, regardless of the budget.
 
-        Optional: `ArchitectureSpace(..., derived=...)` declares other names by which results from elsewhere give a
-        dimension, such as the ratio of two.
+        Optional: `ArchitectureSpace(..., derived=...)` declares further values by which imported results may describe
+        an architecture, such as the ratio of two dimensions.
         """
         ...
 
     def build(
         self, architecture: Mapping[str, int], hyperparameters: HyperparameterReader, data: DataShape
     ) -> torch.nn.Module:
-        """The module, in the attempt's process: from x[batch, context, features] to logits[batch, outputs] (guard G10).
+        """Build the module that maps x[batch, context, features] to logits[batch, outputs] (guard G10).
 
-        Called once per attempt after the random seed was set, on the CPU; the trainer moves it to the device. It is
-        also called on tensors that have shapes and no values: on the meta device to count the shape, with all
-        hyper-parameters at their defaults, and under `torch._subclasses.FakeTensorMode` to find out how much memory
-        training needs. Where that fails, a real module is counted, and `saved_activations` says the memory. The number
-        of parameters must not depend on hyper-parameters.
+        Called once per attempt, in the attempt's process, after the random seed is set. Build on the CPU; the trainer
+        moves the module to the device. `build` is also called with tensors that have shapes but no values: on the meta
+        device to count the shape, with all hyper-parameters at their defaults, and under
+        `torch._subclasses.FakeTensorMode` to measure the memory of training. If that fails, the core counts a real
+        module and predicts memory from `saved_activations`. The number of parameters must not depend on
+        hyper-parameters.
 
-        The module may offer more: see `scalecore.api.module`.
+        The module may support further protocols: see `scalecore.api.module`.
         """
         ...
 
 
 @runtime_checkable
 class ClosedForms(Protocol):
-    """What a model family may have besides, each method by itself: how large a shape is, without building it.
+    """Optional methods of a model family, each independent of the others: sizes of a shape without building it.
 
     Called in the driver, for each shape of the grid.
     """
 
     def num_parameters(self, architecture: Mapping[str, int], data: DataShape) -> int:
-        """The exact number of trainable parameters. Must equal that of the built module (guard G04)."""
+        """Return the exact number of trainable parameters, equal to that of the built module (guard G04)."""
         ...
 
     def flops(self, architecture: Mapping[str, int], data: DataShape) -> int:
-        """Floating-point operations of one forward pass of one window; a multiply-add counts as two."""
+        """Return the floating-point operations of a forward pass of one window; a multiply-add counts as two."""
         ...
 
     def saved_activations(self, architecture: Mapping[str, int], data: DataShape) -> int:
-        """Numbers that one window keeps between forward and backward, roughly; feeds the prediction of memory."""
+        """Return about how many numbers one window stores between the forward and the backward pass.
+
+        Used to predict memory.
+        """
         ...
 
 
 class SizedFamily(ModelFamily, ClosedForms, Protocol):
-    """A model family of which the size of every shape is known, by its closed forms or by counting."""
+    """A model family that has all sizes, from closed forms or by counting."""
 
 
 @runtime_checkable
 class SupportsLevelCheck(Protocol):
-    """What a `ModelFamily` may offer beside its methods: one that can normalise each window by itself has to.
+    """Optional for a `ModelFamily`, required if it can normalise each window separately.
 
-    Called in the driver, by `scalecore check` and while a study is planned. A forecast is refused then, since the same
-    window at another level would get the same forecast (guard G57). A family that does not offer it and removes the
-    level all the same is found by the smoke step, before the first trial.
+    Called in the driver, by `scalecore check` and while a study is planned. If an option removes the level of a window,
+    the core refuses a forecast, because the same window at another level would get the same forecast (guard G57). If
+    the family removes the level without implementing this protocol, the smoke step detects it before the first trial.
     """
 
     def level_removed_by(self) -> str | None:
-        """The option of the family that removes the level of a window without adding it to the outputs again.
+        """Return the option that removes the level of a window without restoring it in the outputs.
 
-        None where the level reaches the outputs, as with that option off:
+        Return None if the outputs depend on the level, for instance because that option is off:
 
             def level_removed_by(self) -> str | None:
                 return "revin" if self._options.revin else None

@@ -1,4 +1,4 @@
-"""What a hardware monitor does at run time.
+"""The protocol of hardware monitors.
 
 The *driver* is the process of `scalecore run`: it owns the study and never imports torch.
 """
@@ -19,21 +19,22 @@ __all__ = ["HardwareMonitor", "MonitorContext"]
 
 @frozen(kw_only=True)
 class MonitorContext:
-    """What a monitor's factory is given besides its options."""
+    """The second argument of a monitor's factory: the study's folder."""
 
     folder: Path
 
 
 @runtime_checkable
 class HardwareMonitor(Protocol):
-    """Reads sensors and decides. Called in the driver, by one thread at a time.
+    """Reads sensors and decides whether trials may start and continue. Called in the driver, by one thread at a time.
 
-    Order: `preflight` once per plan or run; then `admit` before each trial, and `sample` about every `interval`
-    seconds while a trial runs, less often while none does. A separate thread calls `sample`, so that a slow sensor
-    holds nothing; all decisions fall in the driver's loop, which asks for the `verdict` on each sample, in their order,
-    some hundredths of a second later. `verdict` is a pure function of the readings and of what the monitor remembers of
-    earlier ones. An exception counts as "unavailable": the monitor's policy for that applies where it has one, and the
-    user is warned once. So does a `sample` that takes ten seconds; that monitor is not asked again in this run.
+    The core calls `preflight` once per plan or run, `admit` before each trial, and `sample` about every `interval`
+    seconds while a trial runs, less often otherwise. A separate thread calls `sample`, so that a slow sensor does not
+    block the driver. The driver's loop then calls `verdict` with the readings of each sample, in order, within some
+    hundredths of a second. `verdict` depends only on the readings and the monitor's memory of earlier ones.
+
+    An exception counts as "unavailable": the monitor's policy for missing values applies, if it has one, and the user
+    gets one warning. A `sample` that takes ten seconds counts the same, and the monitor is off for the rest of the run.
     """
 
     @property
@@ -42,20 +43,21 @@ class HardwareMonitor(Protocol):
         ...
 
     def preflight(self, demand: Demand | None) -> Sequence[Finding]:
-        """What speaks for or against starting; `demand` is that of the largest trial of the study where it is known."""
+        """Return findings before the study starts; `demand` is that of the largest trial, if known."""
         ...
 
     def admit(self, demand: Demand) -> Admission:
-        """Whether a trial of this demand may start now, and on which GPU, where it judges them one by one.
+        """Decide whether a trial with this demand may start now, and on which GPU if the monitor checks each GPU.
 
-        The caller starts it at once, or asks again: what was promised counts while `demand.running` names the trial.
+        The caller starts the trial at once or calls again later. Memory granted to a trial stays reserved while
+        `demand.running` contains the trial.
         """
         ...
 
     def sample(self, processes: Mapping[int, int]) -> Sequence[Reading]:
-        """Readings now. `processes` maps the numbers of running trials to the process ids of their attempts."""
+        """Return the current readings. `processes` maps numbers of running trials to process ids of their attempts."""
         ...
 
     def verdict(self, readings: Sequence[Reading]) -> Verdict:
-        """What to do about the readings that `sample` just returned."""
+        """Decide what to do about the readings that `sample` has just returned."""
         ...

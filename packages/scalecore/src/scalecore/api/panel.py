@@ -1,4 +1,4 @@
-"""The table that a dataset hands to the core."""
+"""The table that a dataset returns to the core."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["Panel"]
 
 @frozen(kw_only=True, eq=False)
 class Panel:
-    """Rows in time. Window t is the rows t-context+1 .. t; its label is `labels[t]`.
+    """Rows in time. Window t consists of the rows t-context+1 .. t; its label is `labels[t]`.
 
-    `labels` come from raw columns, before any transform (guard G06), and are NaN where the target is not defined: the
-    rows at the end whose future is unknown. `look_back` is the largest number of rows before its own that a feature is
-    computed from (0 for raw columns), so that the purge between splits can cover it. `details` is stored with the study
-    as it is; the plan shows the lines under its key `notes`. `flags` are warnings of the dataset about its rows, each
-    with `guard`, `kind` and `text`: the plan shows them, and every record carries them.
+    Compute `labels` from raw columns, before any transform (guard G06). They are NaN for the rows at the end, whose
+    future is unknown. `look_back` is the largest number of earlier rows from which a feature is computed (0 for raw
+    columns), so that the purge between splits can cover it. `details` is stored with the study unchanged; the plan
+    shows the lines under its key `notes`. `flags` are the dataset's warnings about its rows, each with `guard`, `kind`
+    and `text`; the plan shows them, and every trial record contains them.
     """
 
     name: str

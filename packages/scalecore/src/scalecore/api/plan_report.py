@@ -1,4 +1,4 @@
-"""The plan of a study: what `scalecore plan --json` prints, and what a study keeps in the first line of its journal."""
+"""The plan of a study, as printed by `scalecore plan --json` and stored in the first line of the journal."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ __all__ = [
 
 @frozen(kw_only=True)
 class ShapeReport(ReportPart):
-    """One feasible architecture with the predicted memory of a trial at its first micro-batch, in bytes."""
+    """A feasible architecture with the predicted memory of a trial at its initial micro-batch, in bytes."""
 
     values: Mapping[str, int] = field(metadata={REST: True})
-    """By the names of the dimensions."""
+    """Values by dimension."""
     id: str = ""
     num_parameters: int = field(validator=at_least(0))
     flops: int = field(validator=at_least(0))
@@ -45,34 +45,34 @@ def _all_dimensions(grid: GridReport, attribute: attrs.Attribute[Any], value: Se
 
 @frozen(kw_only=True)
 class GridReport(ReportPart):
-    """The feasible architectures, in the order of their size, and how they came about."""
+    """The feasible architectures in the order of their size, with counts and limits of the selection."""
 
     feasible: int
     legal: int | None = None
     excluded: int = 0
     budget: int | None = None
     range: Sequence[int | None] = field(validator=pair)
-    """Parameters that the budget allows, from and to; both None without a budget."""
+    """Minimum and maximum number of parameters; both None without a budget."""
     gaps: Sequence[Sequence[float]] = field(default=(), validator=attrs.validators.deep_iterable(pair))
-    """Stretches between two sizes, as shares of the budget, in which no shape lies."""
+    """Gaps between neighbouring sizes, as shares of the budget."""
     dimensions: Mapping[str, Sequence[int]]
     roles: Mapping[str, str] = field(factory=dict)
-    """Which dimension is the `width`, the `depth` and so on; empty where the family does not say."""
+    """The dimension that is the `width`, the `depth` and so on; empty if the family does not declare roles."""
     architectures: Sequence[ShapeReport] = field(validator=_all_dimensions)
 
     @property
     def low(self) -> int | None:
-        """The fewest parameters that the budget allows; None without a budget."""
+        """The minimum number of parameters; None without a budget."""
         return self.range[0]
 
     @property
     def high(self) -> int | None:
-        """The most parameters that the budget allows; None without a budget."""
+        """The maximum number of parameters; None without a budget."""
         return self.range[1]
 
     @property
     def shapes(self) -> list[Architecture]:
-        """The architectures as models take them."""
+        """The shapes as `Architecture` objects."""
         return [
             Architecture(
                 values={name: one.values[name] for name in self.dimensions},
@@ -93,7 +93,7 @@ class MemoryShapes(ReportPart):
 
 @frozen(kw_only=True)
 class MemoryRange(ReportPart):
-    """For each of the two, the bytes between which a trial may lie."""
+    """The range of a trial's memory in bytes for each of the two shapes."""
 
     smallest: Sequence[int] = field(validator=pair)
     largest: Sequence[int] = field(validator=pair)
@@ -101,8 +101,10 @@ class MemoryRange(ReportPart):
 
 @frozen(kw_only=True)
 class MemoryReport(ReportPart):
-    """Predicted peak of a trial in bytes, for the shapes that need the least and the most, at the first micro-batch;
-    `floor_of_largest` at micro-batch 1. Version 0.1 did not name the shapes."""
+    """Predicted peak of a trial in bytes at the initial micro-batch, for the shapes with the least and the most memory.
+
+    `floor_of_largest` is at micro-batch 1. Version 0.1 did not name the shapes.
+    """
 
     micro_batch: int
     smallest: int
@@ -115,7 +117,7 @@ class MemoryReport(ReportPart):
 
 @frozen(kw_only=True)
 class ProductsReport(ReportPart):
-    """Which library computes float32 products on a CPU, and the reason in words."""
+    """The library of float32 products on a CPU, and the reason as text."""
 
     name: Literal["torch", "onednn"]
     why: str = ""
@@ -123,29 +125,29 @@ class ProductsReport(ReportPart):
 
 @frozen(kw_only=True)
 class PlanReport(ReportPart):
-    """A study before its first trial. What an older version did not say is None."""
+    """A study before its first trial. Fields that an older version did not write are None."""
 
     name: str
     data: DataReport
     architectures: GridReport
     planned: Sequence[Proposal]
-    """The trials with which the strategy begins."""
+    """The forced trials, which run first."""
     trials: int
     space: Mapping[str, Distribution]
-    """What is searched besides the architecture."""
+    """The varied hyper-parameters."""
     fixed: Mapping[str, Value]
-    """The hyper-parameters that every trial has."""
+    """The fixed hyper-parameters."""
     loss: Mapping[str, object]
-    """What is minimised: its `kind`, and all its settings."""
+    """The training loss: its `kind`, and all its settings."""
     memory: MemoryReport
     products: ProductsReport | None = None
     compile_rule: str | None = None
-    """By which `training.compile: auto` decides."""
+    """The rule by which `training.compile: auto` decides."""
     findings: Sequence[Finding] = ()
     versions: Mapping[str, str]
 
     def plain(self) -> dict[str, Any]:
-        """JSON types, as the plan was read or made."""
+        """Return JSON types, as the plan was read or created."""
         content = super().plain()
         forms: dict[str, Any] = {
             "planned": [attrs.asdict(one) for one in self.planned],

@@ -1,4 +1,4 @@
-"""Which plugins are installed, and code by import path."""
+"""Discover installed plugins, and import code by its import path."""
 
 from scalecore.plugins.discovery import Plugin, Status, discover
 from scalecore.plugins.imports import ImportPathError, import_code

@@ -1,4 +1,4 @@
-"""Predictions that a study kept, and the calibrator that an analysis fits to them."""
+"""Stored predictions of a study, and the calibrator that an analysis fits to them."""
 
 from scalecore.data.calibrator import Calibrator, calibrator_file, calibrator_from, read_calibrator
 from scalecore.data.predictions import Predictions, checksum, common_windows, read_predictions, write_predictions

@@ -1,4 +1,4 @@
-"""What hardware monitors say: readings, findings before a study, admissions of a trial, verdicts while it runs."""
+"""The types of hardware monitors: readings, findings before a study, admissions of trials, and verdicts."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from attrs import field, frozen
 __all__ = ["Admission", "Demand", "Device", "Finding", "Reading", "Verdict"]
 
 Device = Literal["cpu", "cuda", "mps"]
-"""What trials train on."""
+"""The kind of device on which trials train."""
 
 
 def _number(value: Any) -> Any:
-    """Python's own number for one of another library; what is no number is left to the check."""
+    """Convert a number of another library, such as numpy, to float; leave other values to `Reading.problem`."""
     return float(value) if isinstance(value, Real) and not isinstance(value, int | float) else value
 
 
 @frozen(kw_only=True)
 class Reading:
-    """One quantity at one time: a number, or `unavailable` with the reason. Never a number that stands for "unknown"
-    (guard G41).
+    """One quantity at one time: a number, or None with the reason. Never use a number for "unknown" (guard G41).
 
     `quantity` is one of `temperature` (°C), `memory_used`, `memory_available`, `memory_limit`, `process_memory`,
-    `swap_used`, `gpu_memory_used`, `disk_free` (bytes), `cpu`, `gpu` (percent), `power` (W), or a plugin's own;
+    `swap_used`, `gpu_memory_used`, `disk_free` (bytes), `cpu`, `gpu` (percent), `power` (W), or a plugin's own.
     `source` names the sensor.
     """
 
@@ -35,16 +34,16 @@ class Reading:
     value: float | None = field(converter=_number)
     reason: str | None = None
     guarded: bool = True
-    """False where a policy was told to ignore that there is no value."""
+    """False if a missing value is ignored according to the monitor's options."""
     trial: int | None = None
-    """The number of the trial that the reading belongs to, for instance its `process_memory`."""
+    """The number of the trial to which the reading belongs, for instance for `process_memory`."""
 
     def __attrs_post_init__(self) -> None:
         if self.value is None and not self.reason:
             raise ValueError(f"reading {self.quantity!r} of {self.source!r} has neither a value nor a reason")
 
     def problem(self) -> str | None:
-        """Why nothing can be done with it: it would end a run when it is written, or win every comparison."""
+        """Return why the reading is invalid, such as NaN, which would break comparisons and the file; None if valid."""
         for name in ("quantity", "source", "unit"):
             if not isinstance(getattr(self, name), str):
                 return f"the {name} of a reading must be text, not {getattr(self, name)!r}"
@@ -56,12 +55,12 @@ class Reading:
 
     @property
     def sensor(self) -> str:
-        """The source, and of a reading of one trial its number."""
+        """The source, with the number of the trial if there is one."""
         return self.source if self.trial is None else f"{self.source}, trial {self.trial}"
 
     @property
     def text(self) -> str:
-        """For people: `71 °C`, `0.35`, `1.2 GB`, `unavailable (no sensor)`."""
+        """The reading as text: `71 °C`, `0.35`, `1.2 GB`, `unavailable (no sensor)`."""
         if self.value is None:
             return f"unavailable ({self.reason})"
         if self.unit in ("B", "B/s"):
@@ -73,7 +72,7 @@ class Reading:
 
 @frozen(kw_only=True)
 class Finding:
-    """One result of a check before the study: ok, warn or refuse, what was found, and what to do about it."""
+    """The result of a check before the study: a level, a subject, a message and a remedy."""
 
     level: Literal["ok", "warn", "refuse"]
     subject: str
@@ -83,10 +82,10 @@ class Finding:
 
 @frozen(kw_only=True)
 class Demand:
-    """What a trial is predicted to need: memory in bytes at its micro-batch.
+    """The predicted memory of a trial in bytes, at its micro-batch.
 
-    `device` says whose memory that is: `cuda` a GPU's own, `cpu` and `mps` the machine's. `trial` is the number of the
-    trial where it has one, so that what was promised to running trials is not given away twice.
+    `device` is the owner of the memory: a GPU for `cuda`, the machine for `cpu` and `mps`. `trial` is the number of the
+    trial, if it has one, so that memory reserved for running trials is not granted twice.
     """
 
     memory: int
@@ -94,13 +93,13 @@ class Demand:
     device: Device = "cpu"
     trial: int | None = None
     running: frozenset[int] | None = None
-    """Trials that run now, to whom memory is promised; None where the caller does not know them."""
+    """Numbers of the running trials, for which memory is reserved; None if unknown."""
     slots: int | None = None
-    """How many trials may run at a time; None where the caller does not say."""
+    """Maximum number of trials at a time; None if unknown."""
     measured: bool = True
-    """Whether the prediction is corrected by what attempts of the study took."""
+    """True if the prediction is corrected by measured peaks of the study's attempts."""
     host_memory: int | None = None
-    """Bytes of the machine's memory that it is predicted to need besides, where `memory` is a GPU's own."""
+    """Predicted bytes of the machine's memory in addition, if `memory` is that of a GPU."""
 
 
 @frozen(kw_only=True)
@@ -110,20 +109,19 @@ class Admission:
     action: Literal["admit", "wait", "refuse"]
     reason: str | None = None
     limit: int | None = None
-    """Bytes of the machine's memory that an admitted trial may come to use; its process is held to it where the
-    platform can do that."""
+    """Maximum bytes of the machine's memory for an admitted trial, enforced if the platform supports it."""
     gpu: str | None = None
-    """The GPU on which an admitted trial fits, as `CUDA_VISIBLE_DEVICES` takes it: its process sees no other."""
+    """The GPU of an admitted trial, in the form of `CUDA_VISIBLE_DEVICES`: its process sees no other."""
     gpu_limit: int | None = None
-    """Bytes of that GPU that were promised to the trial; its process is held to them."""
+    """Maximum bytes of that GPU for the trial, enforced in its process."""
 
 
 @frozen(kw_only=True)
 class Verdict:
-    """What is to be done now. `trial` limits `stop_trial` to the trial of that number; None means every running one.
+    """The decision about running trials. `trial` limits `stop_trial` to one trial; None means all running trials.
 
-    `out_of_memory` tells the driver that the trial was stopped for its memory, so that it is retried only with
-    something smaller.
+    `out_of_memory` marks a stop because of memory: the driver then retries the trial only with a smaller micro-batch
+    or recomputed activations.
     """
 
     action: Literal["go_on", "pause", "stop_trial", "stop_study"]

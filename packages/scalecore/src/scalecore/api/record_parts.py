@@ -1,6 +1,6 @@
-"""The parts of a trial's record. What a version or an attempt did not measure is None.
+"""The parts of a trial's record. Values that a version or an attempt did not measure are None.
 
-A part is written as it was read or made: with the keys that were there, in their order. `plain()` gives that form.
+A part is written with the keys with which it was read or created, in their order; `plain()` returns that form.
 """
 
 from __future__ import annotations
@@ -39,39 +39,38 @@ __all__ = [
 ]
 
 KEY = "key"
-"""In the metadata of a field: its key on the disk, where that is no name in Python."""
+"""Metadata of a field: its key on the disk, if that is not a valid Python name."""
 REST = "rest"
-"""In the metadata of the field that takes all keys of which no other field knows."""
+"""Metadata of the field that collects all keys without a field of their own."""
 GIVEN = "given"
-"""The field of a part for the keys that were there."""
+"""The field with the keys of the part as it was read."""
 
 Epoch = Mapping[str, float | None]
 """One line of a learning curve: epoch, train_loss, val_loss, learning_rate, gradient_norm, seconds, and the metrics."""
 
 KeptInterval = Mapping[str, float | None]
-"""A `MetricInterval` as a record holds it: its ends may be None."""
+"""A `MetricInterval` as stored in a record: its ends may be None."""
 
 Json = Mapping[str, object]
-"""A mapping of JSON whose keys the core does not read."""
+"""A JSON mapping; the core does not read its keys."""
 
 
 @frozen(kw_only=True, slots=False)
 class Part:
-    """Base of all parts. `given` names the keys that were there; None means those whose value is not None."""
+    """Base of all parts. `given` names the keys of a part that was read; None means all keys with a value."""
 
     given: tuple[str, ...] | None = field(default=None, eq=False, repr=False)
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Self:
-        """A part of checked values by the names of its fields, which it takes over: at a fraction of what an `__init__`
-        costs that sets each."""
+        """Create a part from checked values by field name, much faster than `__init__`, which sets each field."""
         part = cls.__new__(cls)
         part.__dict__.update(_defaults(cls))  # type: ignore[arg-type]  # a class is hashable
         part.__dict__.update(values)
         return part
 
     def plain(self) -> dict[str, Any]:
-        """JSON types, as the part was read or made."""
+        """Return JSON types, as the part was read or created."""
         found: dict[str, Any] = {}
         for one in attrs.fields(type(self)):
             value = getattr(self, one.name)
@@ -106,7 +105,7 @@ def _plain(value: Any) -> Any:
 
 @frozen(kw_only=True, slots=False)
 class Flag(Part):
-    """What makes a result suspicious: the guard's id, a kind for programs, a sentence for people."""
+    """A warning about a result: the guard's id, a `kind` for programs, a `text` for the user."""
 
     guard: str | None = None
     kind: str | None = None
@@ -115,56 +114,56 @@ class Flag(Part):
 
 @frozen(kw_only=True, slots=False)
 class MetricInterval(Part):
-    """An interval of a metric over the windows: the `level` share of the resampled values lies within."""
+    """An interval of a metric over windows: it contains the share `level` of the resampled values."""
 
     low: float
     high: float
     level: float | None = None
     block: int | None = None
-    """Windows of a block."""
+    """Number of windows per block."""
     resamples: int | None = None
     denominator: int | None = None
-    """Of a rate: the windows that it is over."""
+    """Denominator of a rate, in windows."""
 
 
 @frozen(kw_only=True, slots=False)
 class OutputSpread(Part):
-    """How far what a model predicts spreads over the windows."""
+    """The spread of a model's predictions over the windows."""
 
     min: float | None = None
     max: float | None = None
     mean: float | None = None
     std: float | None = None
     most_common_share: float | None = None
-    """Of several classes: the share of the windows for which the most frequent one is predicted."""
+    """For several classes: the share of windows with the most frequently predicted class."""
 
 
 @frozen(kw_only=True, slots=False)
 class EpochResult(Part):
-    """What was measured at the end of one epoch."""
+    """The measurements at the end of an epoch."""
 
     epoch: int | None = None
     metrics: Mapping[str, float | None] = field(factory=dict, metadata={REST: True})
-    """By name: losses, learning rate, seconds, and the metrics of the task."""
+    """Losses, learning rate, seconds, and the metrics of the task, by name."""
     confusion_matrix: Mapping[str, int] | Sequence[Sequence[int]] | None = None
-    """Of two classes `tn`, `fp`, `fn` and `tp`; of more a row for each true class."""
+    """For two classes `tn`, `fp`, `fn` and `tp`; for more a row per true class."""
     predictions: OutputSpread | None = None
     intervals: Mapping[str, KeptInterval | None] | None = None
-    """By the metric; of the best epoch, and None where an earlier version measured none."""
+    """Intervals of the best epoch by metric; None if an earlier version measured none."""
 
     @property
     def val_loss(self) -> float | None:
         return self.metrics.get("val_loss")
 
     def interval(self, metric: str) -> KeptInterval | None:
-        """None where there is none."""
+        """Return the interval of a metric; None if it has none."""
         found = (self.intervals or {}).get(metric)
         return None if found is None or found.get("low") is None or found.get("high") is None else found
 
 
 @frozen(kw_only=True, slots=False)
 class KeptPredictions(Part):
-    """Where the logits of the best epoch are; the path is relative to the study's folder."""
+    """The file with the logits of the best epoch; its path is relative to the study's folder."""
 
     file: str
     sha256: str
@@ -175,7 +174,7 @@ class KeptPredictions(Part):
 
 @frozen(kw_only=True, slots=False)
 class DataSummary(Part):
-    """What the trial saw of its data (guards G01, G07)."""
+    """The data of a trial in short (guards G01, G07)."""
 
     name: str | None = None
     fingerprint: str | None = None
@@ -191,7 +190,7 @@ class DataSummary(Part):
 
 @frozen(kw_only=True, slots=False)
 class Timings(Part):
-    """Seconds over all attempts."""
+    """Seconds, summed over all attempts."""
 
     train_seconds: float | None = None
     paused_seconds: float | None = None
@@ -200,7 +199,7 @@ class Timings(Part):
 
 @frozen(kw_only=True, slots=False)
 class ComputePolicy(Part):
-    """How the last attempt computed, and `why` by the name of each choice."""
+    """The compute settings of the last attempt, and the reasons for them (`why`) by name."""
 
     precision: str | None = None
     compile: str | None = None
@@ -213,7 +212,7 @@ class ComputePolicy(Part):
 
 @frozen(kw_only=True, slots=False)
 class MemoryUse(Part):
-    """Bytes: the predicted and the measured peak, the limit, and how the peak was predicted."""
+    """Memory in bytes: predicted and measured peak, the limit, and details of the prediction."""
 
     tensors: int | None = None
     floor: int | None = None
@@ -235,7 +234,7 @@ class MemoryUse(Part):
 
 @frozen(kw_only=True, slots=False)
 class Halving(Part):
-    """Where memory ran out within a step, and the micro-batch was halved."""
+    """A step in which memory ran out and the micro-batch was halved."""
 
     epoch: int
     step: int
@@ -245,7 +244,7 @@ class Halving(Part):
 
 @frozen(kw_only=True, slots=False)
 class Batching(Part):
-    """The micro-batch in the end, how it came to be halved, and what that means for the model."""
+    """The final micro-batch, its halvings, and their effect on the model (`invariance`)."""
 
     micro_batch: int | None = None
     halvings: Sequence[Halving] | None = None
@@ -255,7 +254,7 @@ class Batching(Part):
 
 @frozen(kw_only=True, slots=False)
 class QuantityUse(Part):
-    """A quantity of the machine while the trial ran; only `unavailable`, the reason, where there was no number."""
+    """A hardware quantity during the trial; only `unavailable` (the reason) if no sample had a number."""
 
     mean: float | None = None
     min: float | None = None
@@ -269,14 +268,14 @@ class QuantityUse(Part):
 
 @frozen(kw_only=True, slots=False)
 class Pauses(Part):
-    """How often monitors paused the trial."""
+    """The number of pauses by monitors."""
 
     count: int | None = None
 
 
 @frozen(kw_only=True, slots=False)
 class HardwareUse(Part):
-    """What the machine did while the trial ran."""
+    """Hardware quantities during the trial."""
 
     pauses: Pauses | None = None
     quantities: Mapping[str, QuantityUse] = field(factory=dict, metadata={REST: True})
@@ -284,18 +283,18 @@ class HardwareUse(Part):
 
 @frozen(kw_only=True, slots=False)
 class AttemptPlace(Part):
-    """How far an attempt was when it was last seen."""
+    """The last known progress of an attempt."""
 
     phase: str | None = None
     epoch: int | None = None
     step: int | None = None
     waited: float | None = None
-    """Seconds for which it had been paused."""
+    """Seconds paused so far."""
 
 
 @frozen(kw_only=True, slots=False)
 class AttemptMemory(Part):
-    """What an attempt measured: its peak in bytes, and the micro-batch in the end."""
+    """The measured peak of an attempt in bytes, and its final micro-batch."""
 
     peak: int | None = None
     source: str | None = None
@@ -310,7 +309,7 @@ class AttemptSummary(Part):
     micro_batch: int | None = None
     started: str | None = None
     end: str | None = field(default=None, metadata={KEY: "class"})
-    """How it ended, such as `completed` or `killed`."""
+    """How the attempt ended, such as `completed` or `killed`."""
     reason: str | None = None
     exit_code: int | None = None
     peak_memory: int | None = None

@@ -1,4 +1,4 @@
-"""What can be varied: architectures that a model family offers, and hyper-parameters with their distributions."""
+"""The search space: architectures of a model family, and hyper-parameters with their distributions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Value = float | int | str | bool
 
 
 def copied(mapping: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy, so that a frozen object does not change with the mapping that it was made from.
+    """Return a copy, so that a frozen object does not change with the caller's mapping.
 
     (mypy rejects `dict` as a converter.)
     """
@@ -37,7 +37,7 @@ def copied(mapping: Mapping[str, Any]) -> dict[str, Any]:
 
 @frozen(kw_only=True)
 class DataShape:
-    """What a model sees: inputs of shape [batch, context, features], logits of shape [batch, outputs]."""
+    """The sizes of a model's input [batch, context, features] and output [batch, outputs]."""
 
     context: int
     features: int
@@ -46,9 +46,9 @@ class DataShape:
 
 @frozen(kw_only=True)
 class Architecture:
-    """One shape of a model family: its dimensions by name, its exact parameter count, its forward FLOPs per window.
+    """A shape of a model family: its dimensions by name, its exact parameter count, its forward FLOPs per window.
 
-    `id` is made of the content, never of a position in a list (guard G21).
+    The `id` consists of the values, never of a position in a list (guard G21).
     """
 
     values: Mapping[str, int] = field(converter=copied)
@@ -63,21 +63,22 @@ class Architecture:
 
 @frozen(kw_only=True)
 class ArchitectureSpace:
-    """All legal shapes of a model family, before any budget.
+    """All legal shapes of a model family, regardless of the budget.
 
-    `dimensions` names each dimension with the values it may take, in the order in which they are shown;
-    `architectures` are the legal combinations (for instance: the heads divide the width).
-    `depth` may name the dimension that counts equal blocks, each of which does the same work in the same memory: then
-    the memory of a deep model is found from two shallow ones, which `build` must be able to make (depths 2 and 4). None
-    where there is no such dimension. `roles` may tell further which dimension is the `width`, the number of `heads`,
-    the `feed_forward` width: from their ratios a strategy derives what tells architectures of one size apart.
+    `dimensions` maps each dimension to its possible values, in display order; `architectures` are the legal
+    combinations (for instance: the heads divide the width).
 
-    `derived` names further values by which a result from elsewhere may give a dimension, each with its rule, such as
-    `{"head_dim": lambda one: one["d_model"] // one["n_heads"]}`. `scalecore import` calls each rule on every legal
-    architecture, for which it must return a finite number, and selects the one with all values of a record, never
-    one that fits a budget (guard G17): a record with `d_model` and `head_dim` needs no `n_heads`. It notes the
-    dimensions that a rule reads, so that a refusal can suggest other names. Without `derived` a record must give the
-    dimensions themselves.
+    `depth` may name the dimension that counts equal blocks, each with the same work and memory. The memory of a deep
+    model is then extrapolated from two shallow ones, which `build` must support (depths 2 and 4). `roles` may name the
+    dimensions for the `width`, the number of `heads` and the `feed_forward` width; a strategy uses their ratios to
+    distinguish architectures of the same size.
+
+    `derived` declares further values by which imported results may describe an architecture, each with its rule, such
+    as `{"head_dim": lambda one: one["d_model"] // one["n_heads"]}`: a record with `d_model` and `head_dim` then needs
+    no `n_heads`. `scalecore import` calls each rule on every legal architecture, for which it must return a finite
+    number, and selects the architecture that has all values of the record, never one that fits a budget (guard G17). It
+    also records which dimensions a rule reads, so that a refusal can suggest other names. Without `derived`, a record
+    must contain the dimensions themselves.
     """
 
     dimensions: Mapping[str, tuple[int, ...]] = field(converter=copied)
@@ -88,14 +89,15 @@ class ArchitectureSpace:
 
     def __attrs_post_init__(self) -> None:
         if both := [name for name in self.derived if name in self.dimensions]:
-            raise ValueError(f"{', '.join(both)}: a dimension cannot be a derived name too")
+            raise ValueError(f"{', '.join(both)}: a dimension cannot also be a derived name")
         if self.depth is not None and self.depth not in self.dimensions:
-            raise ValueError(f"depth {self.depth!r} is none of the dimensions {', '.join(self.dimensions) or '(none)'}")
+            known = ", ".join(self.dimensions) or "(none)"
+            raise ValueError(f"depth {self.depth!r} is not one of the dimensions {known}")
 
 
 @frozen(kw_only=True)
 class Hyperparameter:
-    """A hyper-parameter that the training core or a model family reads: its type is the type of its default."""
+    """A hyper-parameter that the trainer or a model family reads. Its type is that of its default."""
 
     name: str
     default: Value
@@ -105,7 +107,7 @@ class Hyperparameter:
     choices: tuple[Value, ...] | None = None
 
     def problem(self, value: Value) -> str | None:
-        """Why `value` cannot be used, or None."""
+        """Return why `value` is invalid, or None if it is valid."""
         if self.choices is not None:
             return None if value in self.choices else f"{value!r} is not one of {', '.join(map(repr, self.choices))}"
         if isinstance(self.default, bool) or isinstance(value, bool):
@@ -134,11 +136,11 @@ class Uniform:
     high: float
 
     def at(self, unit: float) -> float:
-        """The value at `unit` in [0, 1] of the range: 0 is `low`, 0.5 the middle, 1 is `high`."""
+        """Return the value at position `unit` in [0, 1]: 0 is `low`, 0.5 the middle, 1 is `high`."""
         return self.low + unit * (self.high - self.low)
 
     def unit(self, value: Value) -> float:
-        """Where `value` lies in the range, as a number in [0, 1]."""
+        """Return the position of `value` in the range, as a number in [0, 1]."""
         return (float(value) - self.low) / (self.high - self.low) if self.high > self.low else 0.5
 
     def contains(self, value: Value) -> bool:
@@ -150,7 +152,7 @@ class Uniform:
 
 @frozen(kw_only=True)
 class LogUniform:
-    """A float whose logarithm is uniform between those of `low` and `high`, both included and positive."""
+    """A float with a uniform logarithm between `low` and `high`, both included and positive."""
 
     low: float
     high: float
@@ -173,7 +175,7 @@ class LogUniform:
 
 @frozen(kw_only=True)
 class IntRange:
-    """An integer from `low` to `high` in steps of `step`, or log-uniform where `log` is set (then `step` is 1)."""
+    """An integer from `low` to `high` in steps of `step`, or log-uniform if `log` is set (then `step` is 1)."""
 
     low: int
     high: int
@@ -205,7 +207,7 @@ class IntRange:
 
 @frozen(kw_only=True)
 class Choice:
-    """One of a few values, in the order in which the file lists them."""
+    """One of several values, in the order of the file."""
 
     values: tuple[Value, ...]
 
@@ -226,12 +228,12 @@ Distribution = Uniform | LogUniform | IntRange | Choice
 
 
 def middle(distribution: Distribution) -> Any:
-    """The middle of a range; of a choice its middle value."""
+    """Return the middle of a range, or the middle value of a choice."""
     return distribution.at(0.5)
 
 
 def levels(distribution: Distribution) -> int | None:
-    """How many values it has; None where they are continuous."""
+    """Return the number of values; None if the distribution is continuous."""
     match distribution:
         case Choice():
             return len(distribution.values)
@@ -241,7 +243,7 @@ def levels(distribution: Distribution) -> int | None:
 
 
 def distribution_plain(distribution: Distribution) -> dict[str, Any]:
-    """A distribution as the experiment file writes it."""
+    """Return a distribution as it is written in the experiment file."""
     match distribution:
         case LogUniform():
             return {"log_uniform": [distribution.low, distribution.high]}

@@ -1,4 +1,4 @@
-"""Means of windows that overlap, with intervals by the moving block bootstrap, and rates with Wilson's."""
+"""Intervals: the circular block bootstrap for means over overlapping windows, Wilson's interval for rates."""
 
 from scalecore.data.bootstrap import (
     BOOTSTRAP_SEED,

@@ -1,4 +1,4 @@
-"""What a search strategy does at run time.
+"""The protocol of search strategies.
 
 The *driver* is the process of `scalecore run`: it owns the study and never imports torch.
 """
@@ -21,11 +21,11 @@ __all__ = ["SearchContext", "SearchStrategy", "SupportsExplain", "SupportsPhase"
 
 @frozen(kw_only=True)
 class SearchContext:
-    """What a strategy's factory is given besides its options.
+    """The second argument of a strategy's factory.
 
-    `architectures` are the feasible ones in a fixed order, `dimensions` the values of each dimension that occur among
-    them, `space` the declared distributions of the study, `roles` what the family says of its dimensions (`depth` and
-    the `roles` of `ArchitectureSpace`).
+    `architectures` are the feasible ones in a fixed order, `dimensions` the values of each dimension that occur in
+    them, `space` the distributions of the varied hyper-parameters, `trials` the total of the study, and `roles` the
+    family's description of its dimensions (`depth` and the `roles` of `ArchitectureSpace`).
     """
 
     architectures: Sequence[Architecture]
@@ -39,67 +39,68 @@ class SearchContext:
 
 @runtime_checkable
 class SearchStrategy(Protocol):
-    """Chooses what is tried next. Called in the driver only, by one thread.
+    """Proposes the trials of a study. Called in the driver only, by one thread.
 
-    Order: `restore` once; then any number of `ask` and `tell` in any interleaving (several trials may be running), with
-    `should_prune` after each epoch of a running trial. Every `ask` that returned a proposal is followed by one `tell`,
-    in this run or, through `restore`, in a later one. An exception ends the run; everything finished is kept.
+    The driver calls `restore` once, then `ask` and `tell` in any order (several trials may run at the same time), and
+    `should_prune` after each epoch of a running trial. Each `ask` that returns a proposal is followed by exactly one
+    `tell`, either in this run or, through `restore`, in a later one. An exception ends the run; finished trials are
+    kept.
     """
 
     def planned(self) -> Sequence[Proposal]:
-        """The trials that are known beforehand, in their order: what the plan lists as forced. May be empty."""
+        """Return the trials that do not depend on results, in order; the plan lists them as forced. May be empty."""
         ...
 
     def restore(self, trials: Sequence[RestoredTrial]) -> None:
-        """All trials of the journal in the order of their numbers; unfinished ones will be told later.
+        """Restore the strategy from all trials of the journal, in the order of their numbers.
 
-        A study may continue with other architectures, another space or another total: trials of earlier that fit
-        today's context count as if they had been asked for by this strategy. What does not fit must not raise; a
-        strategy that explains itself names it in `left_out`. Either way the number is taken, and a `tell` may follow.
+        A `tell` follows later for each unfinished trial. A resumed study may have other architectures, another space or
+        another total. Past trials that fit the current context count as if this strategy had proposed them. A trial
+        that does not fit must not raise; a strategy that implements `SupportsExplain` lists it in `left_out`. Its
+        number is used all the same, and a `tell` may follow.
 
-        Results from elsewhere come first, under negative numbers and with the origin `imported`; they may lack
-        parameters, and none of them is a trial of the study.
+        Imported results come first, with negative numbers and the origin `imported`. They may lack parameters, and they
+        are not trials of the study.
         """
         ...
 
     def ask(self, number: int) -> Proposal | None:
-        """What trial `number` shall be; None when nothing is left to try. Depends on the seed, the number and the
-        history only.
+        """Propose trial `number`, or return None if nothing is left to try.
 
-        Asked again for the same number after a duplicate was told, and after None once a running trial has ended. After
-        200 duplicates in a row, or None while nothing runs, the strategy counts as exhausted.
+        The proposal may depend only on the seed, the number and the history. The driver asks again for the same number
+        after it reported a duplicate, and after None when a running trial has ended. The strategy counts as exhausted
+        after 200 duplicates in a row, or after None while no trial runs.
         """
         ...
 
     def tell(self, number: int, outcome: Outcome) -> None:
-        """How the trial ended. With `duplicate_of` set, the proposal was not run, and `ask(number)` follows again."""
+        """Receive the outcome of a trial. With `duplicate_of` set, it was not run, and `ask(number)` follows again."""
         ...
 
     def should_prune(self, number: int, *, epoch: int, value: float) -> bool:
-        """Whether a running trial shall end now; `value` is the objective after `epoch`, which counts from 1."""
+        """Return True to prune the running trial; `value` is the objective after `epoch`, which counts from 1."""
         ...
 
 
 @runtime_checkable
 class SupportsExplain(Protocol):
-    """What a search strategy may have besides, so that `scalecore plan` and `scalecore status` explain the search."""
+    """Optional for a search strategy: explains the search in `scalecore plan` and `scalecore status`."""
 
     def explain(self) -> Explanation:
-        """The current state of the search: before the first trial, after `restore`, or at any time of a run.
+        """Return the current state of the search, at any time after `restore`.
 
-        Called in the driver, or by a command that only reads, with a fresh strategy after `restore`. Changes nothing
-        that a later `ask` depends on.
+        Called in the driver, or by a read-only command with a new, restored strategy. Must not affect a later `ask`.
         """
         ...
 
 
 @runtime_checkable
 class SupportsPhase(Protocol):
-    """What a search strategy may have besides, so that `status` names its phase while the study runs."""
+    """Optional for a search strategy: reports its phase in `status` while the study runs."""
 
     def phase(self) -> str:
-        """The phase of the next trial, as `Explanation.phase`.
+        """Return the phase of the next trial, as in `Explanation.phase`.
 
-        Called in the driver after `restore`, each `ask` and each `tell`, so it must be cheap. Changes nothing.
+        Called in the driver after `restore`, each `ask` and each `tell`: it must be cheap and change nothing.
         """
         ...

@@ -1,4 +1,4 @@
-"""What analyses and loggers read of a study besides its records, and a record in its kept form."""
+"""Files and hardware tables of a study, for analyses and loggers, and the stored form of a record."""
 
 from scalecore.builtin.hardware_summary import NO_MONITOR, hardware_rows, hardware_table
 from scalecore.store.layout import StudyFolder

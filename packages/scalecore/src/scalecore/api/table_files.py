@@ -1,4 +1,4 @@
-"""Reading files of tables with messages that name file, row and column, for datasets that read files themselves."""
+"""Read table files, with error messages that name file, row and column, for datasets that read files themselves."""
 
 from scalecore.data.table_files import PACKED, check_header, date_hint, kind_of, number_of, read_text
 

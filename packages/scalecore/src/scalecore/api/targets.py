@@ -1,4 +1,4 @@
-"""The one definition of what is predicted, and its labels: from raw prices, before any transform (guards G06, G07)."""
+"""The definition of the target, and its labels from raw prices, before any transform (guards G06, G07)."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ def _plain(columns: Mapping[str, str]) -> dict[str, str]:
 
 @frozen(kw_only=True)
 class Target:
-    """What a label means. Studies whose targets have one `hash` predict the same thing; others are not comparable.
+    """The meaning of a label. Only studies with equal target `hash` are comparable.
 
-    `horizon` is how many rows after its own a label looks at. `columns` names the raw columns by role (`close`, `high`,
-    or `label` for a column that holds labels already). `outputs` is the number of logits: 1, or the number of classes.
+    `horizon` is the number of rows after its own that a label depends on. `columns` names the raw columns by role
+    (`close`, `high`, or `label` for a column of labels). `outputs` is the number of logits: 1, or the number of
+    classes.
     """
 
     kind: Literal["threshold", "direction", "forward_return", "label"]
@@ -45,19 +46,19 @@ class Target:
 
     @property
     def label_span(self) -> int:
-        """Rows after its own that a label looks at; also how many windows in a row have overlapping labels."""
+        """Rows after its own that a label depends on; also the number of consecutive windows with common label rows."""
         return self.horizon
 
     @property
     def hash(self) -> str:
-        """sha256 of the definition, in hex."""
+        """SHA-256 of the definition, in hex."""
         return hashlib.sha256(canonical_json(self._fields()).encode()).hexdigest()
 
     @property
     def text(self) -> str:
-        """One line for people."""
+        """The target as one line of text."""
         if self.kind == "label":
-            return f"column {self.columns['label']} as it is ({self.task})"
+            return f"column {self.columns['label']} ({self.task})"
         if self.kind == "forward_return":
             return f"CLOSE[t+{self.horizon}] / CLOSE[t] - 1"
         if self.kind == "direction":
@@ -67,7 +68,7 @@ class Target:
         return f"{future} >= CLOSE[t] * (1 + {self.threshold:g})"
 
     def to_json(self) -> dict[str, Any]:
-        """All fields, with the hash and the one line for people."""
+        """Return all fields, with the hash and the text."""
         return {**self._fields(), "hash": self.hash, "text": self.text}
 
     def _fields(self) -> dict[str, Any]:
@@ -75,10 +76,10 @@ class Target:
 
 
 def target_of(options: TargetOptions, *, columns: Mapping[str, str] | None = None) -> Target:
-    """The target that `options` define.
+    """Return the target that `options` define.
 
-    `columns` names the raw columns of `close` and `high`; `Close` and `High` by default. At horizon 1 both rules say
-    the same: the target's rule is `at_horizon` then, so that its hash does not depend on how the file put it.
+    `columns` names the raw columns of `close` and `high`; `Close` and `High` by default. At horizon 1 both rules are
+    equal: the target then always has the rule `at_horizon`, so that its hash does not depend on the file's wording.
     """
     names = {"close": "Close", "high": "High", **(columns or {})}
     is_threshold = options.kind == "threshold"
@@ -96,11 +97,11 @@ def target_of(options: TargetOptions, *, columns: Mapping[str, str] | None = Non
 
 
 def labels(target: Target, *, close: npt.ArrayLike, price: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Labels [rows] from raw prices [rows]: `close`, and `price`, the column that `target.price` names.
+    """Compute labels [rows] from raw prices [rows]: `close`, and `price`, the column that `target.price` names.
 
-    NaN in the last `horizon` rows, whose future is unknown, even where a part of it would already decide the label.
-    Comparisons are of float64 values, `price >= close * (1 + threshold)`, without a tolerance: a price that touches the
-    level to the last bit counts, and the product is rounded once.
+    The last `horizon` rows are NaN because their future is unknown, even if a part of it would already decide the
+    label. Comparisons use float64 without a tolerance, `price >= close * (1 + threshold)`: a price equal to the level
+    counts, and the product is rounded once.
     """
     if target.kind == "label":
         raise ValueError("the labels of `kind: label` are read from their column, not computed")
@@ -125,10 +126,11 @@ def labels(target: Target, *, close: npt.ArrayLike, price: npt.ArrayLike) -> npt
 
 
 def label_target(values: npt.NDArray[Any], *, column: str, horizon: int, task: Task | None = None) -> Target:
-    """The target of a column that holds labels already; `values` [rows], NaN where a label is unknown.
+    """Return the target of a column of labels; `values` [rows] are NaN where a label is unknown.
 
-    Without `task` it is derived: numbers that are all 0 or 1 are binary; other integers, and floats that are exactly 0,
-    1, 2, ... without gaps, are classes; all else is a forecast. Raises DataError where the values do not fit the task.
+    Without `task`, the task is derived: values that are all 0 or 1 are binary; other integers, and floats that are
+    exactly 0, 1, 2, ... without gaps, are classes; everything else is a forecast. Raises DataError if the values do not
+    fit the task.
     """
     numbers = np.asarray(values, dtype=np.float64)
     known = numbers[~np.isnan(numbers)]
@@ -144,14 +146,14 @@ def label_target(values: npt.NDArray[Any], *, column: str, horizon: int, task: T
     outputs = 1
     if task == "binary" and not np.isin(distinct, (0.0, 1.0)).all():
         odd = distinct[~np.isin(distinct, (0.0, 1.0))][0]
-        raise DataError(f"column {column!r} holds {odd:g}: labels of a binary task are 0 or 1")
+        raise DataError(f"column {column!r} contains {odd:g}: labels of a binary task are 0 or 1")
     if task == "multiclass":
         outputs = len(distinct)
         if not np.array_equal(distinct, np.arange(outputs)):
             seen = ", ".join(f"{value:g}" for value in distinct[:8])
-            raise DataError(f"column {column!r} holds the classes {seen}: number them 0, 1, 2, ... without gaps")
+            raise DataError(f"column {column!r} contains the classes {seen}: number them 0, 1, 2, ... without gaps")
         if outputs < 2:
-            raise DataError(f"column {column!r} holds one class only; nothing can be learned from it")
+            raise DataError(f"column {column!r} contains only one class; nothing can be learned from it")
     return Target(
         kind="label",
         horizon=horizon,

@@ -1,11 +1,11 @@
-"""What a trainer does: in the driver, which plans and watches, and in the process of an attempt, which trains.
+"""The protocol of trainers, which plan in the driver and train in the process of an attempt.
 
-The *driver* is the process of `scalecore run`: it owns the study and never imports what trains.
+The *driver* is the process of `scalecore run`: it owns the study and never imports the training library.
 An *attempt* is a process that trains one trial.
 
 A trainer has two halves. Its record names the module of an attempt's process, `worker`, started as `python -m WORKER
-FOLDER PARENT`; `scalecore.api.attempts` has what such a module is written with. The object that the record's factory
-returns is a `Trainer`: it answers the driver's questions from the options alone.
+FOLDER PARENT`; `scalecore.api.worker` provides the functions to write it. The record's factory returns a `Trainer`,
+which answers the driver's questions from the options alone.
 """
 
 from __future__ import annotations
@@ -34,36 +34,35 @@ __all__ = [
 ]
 
 CompileRule = Literal["flops", "savings"]
-"""How a choice of compiled blocks is made: `flops` in studies of version 0.1."""
+"""The rule by which `training.compile: auto` decides: `flops` in studies of version 0.1."""
 
 
 @frozen(kw_only=True)
 class TrainingChoices:
-    """What else of an experiment bears on the options of its trainer."""
+    """Other settings of an experiment that its trainer's options may depend on."""
 
     metric: str = "val_loss"
-    """The objective."""
+    """The metric of the objective."""
     directed: bool = False
-    """Whether the file says which way it is better."""
+    """True if the file sets the direction of the objective."""
     varied: frozenset[str] = frozenset()
-    """Hyper-parameters of `search.space`."""
+    """Names of the hyper-parameters in `search.space`."""
     fixed: frozenset[str] = frozenset()
-    """Hyper-parameters of `training.hyperparameters`."""
+    """Names of the hyper-parameters in `training.hyperparameters`."""
 
 
 @frozen(kw_only=True)
 class Conventions:
-    """What all trials of a study share because they could not be compared otherwise. The first plan of a study keeps
-    it."""
+    """Settings that all trials of a study must share to be comparable. The first plan of a study stores them."""
 
     products: ProductsReport | None = None
-    """The library of float32 products on a CPU; None where there is no choice, and before there was one."""
+    """The library of float32 products on a CPU; None without a choice, and in studies of versions without it."""
     compile_rule: CompileRule = "savings"
 
 
 @frozen(kw_only=True)
 class LossContext:
-    """What the loss of a trial is chosen by: the task, and the training windows of each class (none of a forecast)."""
+    """The input of `Trainer.loss`: the task, and the number of training windows of each class (none for a forecast)."""
 
     task: str
     counts: Sequence[int] = ()
@@ -71,7 +70,7 @@ class LossContext:
 
 @frozen(kw_only=True)
 class CodeFile:
-    """Code that an option names: a Python file with the SHA-256 of its content, or an importable module."""
+    """Code named by an option: a Python file with the SHA-256 of its content, or an importable module."""
 
     file: Path | None = None
     sha256: str | None = None
@@ -80,71 +79,76 @@ class CodeFile:
 
 @runtime_checkable
 class SupportsFurtherHyperparameters(Protocol):
-    """What a `Trainer` may offer besides: it reads hyper-parameters that it cannot name before."""
+    """Optional for a `Trainer` that reads hyper-parameters which it cannot declare in advance."""
 
     def further_hyperparameters(self, given: Mapping[str, Sequence[Value]]) -> Sequence[Hyperparameter]:
-        """Those among the `given` names that it reads: what the experiment file sets, or varies between values, and
-        neither the trainer nor the model family declares.
+        """Return those of the `given` hyper-parameters that the trainer reads.
+
+        `given` maps names to values or bounds: hyper-parameters of the experiment file that neither the trainer nor the
+        model family declares.
         """
         ...
 
 
 @runtime_checkable
 class Trainer(Protocol):
-    """Trains trials. Called in the driver and by `scalecore check`; must not import what trains."""
+    """Plans the training of trials. Called in the driver and by `scalecore check`.
+
+    Must not import the training library.
+    """
 
     def hyperparameters(self) -> Sequence[Hyperparameter]:
-        """The hyper-parameters that training reads, beside those of the model."""
+        """Return the hyper-parameters of the training, in addition to those of the model."""
         ...
 
     def problems(
         self, choices: TrainingChoices, *, task: str | None, classes: int | None = None
     ) -> Iterable[tuple[tuple[str | int, ...], str]]:
-        """What is wrong with options or objective for this task: the key in the experiment file, and why.
+        """Yield problems of the options or the objective with this task: the key in the experiment file, and a message.
 
-        Asked first of all, while the file is checked; `task` and `classes` are None where they are not known yet.
+        Called before all other methods, while the file is checked; `task` and `classes` are None if not yet known.
         """
         ...
 
     def outputs(self, outputs: int) -> int:
-        """Size of the model's head for a target of this many `outputs`."""
+        """Return the size of the model's head for a target with this many `outputs`."""
         ...
 
     def task(self) -> str | None:
-        """The one task that the options allow; None where they leave it open."""
+        """Return the only task that the options allow; None if they allow several."""
         ...
 
     def loss(self, context: LossContext) -> Mapping[str, Any]:
-        """What every trial minimises, `kind` and its settings, as its record says it."""
+        """Return the loss that every trial minimises, as stored in its record: `kind` and its settings."""
         ...
 
     def code(self) -> Sequence[CodeFile]:
-        """The code of the user's that the options name, as it was when `problems` looked at it."""
+        """Return the user's code that the options name, as it was when `problems` read it."""
         ...
 
     def step_size(self) -> StepSize:
-        """What a trial begins with."""
+        """Return the batch sizes and the checkpointing with which a trial starts."""
         ...
 
     def device(self, setting: str) -> Device:
-        """Where an attempt will most likely train, if the experiment file says `setting`: `auto` or a device."""
+        """Return the device on which an attempt will most likely train; `setting` is `training.device`."""
         ...
 
     def conventions(self, begun: PlanReport | None) -> Conventions:
-        """Those of a study whose first plan is `begun`, or of a new one."""
+        """Return the conventions of the study with the first plan `begun`, or of a new study."""
         ...
 
     def findings(self, *, device: Device, setting: str, conventions: Conventions) -> Iterable[Finding]:
-        """What a user should know of this machine before the study; `setting` is `training.device`."""
+        """Return findings about this machine before the study; `setting` is `training.device`."""
         ...
 
     def spec(self, spec: AttemptSpec, *, conventions: Conventions, compiled: Path | None) -> AttemptSpec:
-        """The spec of an attempt, in a subclass where the trainer's process needs more than `AttemptSpec` has.
+        """Complete the spec of an attempt; return a subclass of `AttemptSpec` if the worker needs further fields.
 
-        `compiled` is a folder that attempts of a run share and the driver empties at the end.
+        `compiled` is a folder that the attempts of a run share; the driver empties it at the end.
         """
         ...
 
     def forecast(self, context: ForecastContext) -> MemoryForecast:
-        """A forecast for one study."""
+        """Create the memory forecast of a study."""
         ...

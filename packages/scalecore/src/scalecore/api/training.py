@@ -1,4 +1,4 @@
-"""What a training loop of an attempt is given, and what it reports to."""
+"""The input of an attempt's training loop, and the protocol to which the loop reports."""
 
 from __future__ import annotations
 
@@ -15,15 +15,12 @@ __all__ = [
 
 
 class Diverged(Exception):
-    """The loss is not finite or has exploded: a state with a reason, never a value (guard G36)."""
+    """The loss is not finite or has exploded: the trial ends as `diverged` with a reason and no value (guard G36)."""
 
 
 @frozen(kw_only=True)
 class TrainingPlan:
-    """How to train, apart from the sampled hyper-parameters.
-
-    From `training:` and `objective:` of the experiment file.
-    """
+    """How to train, apart from the varied hyper-parameters: `training:` and `objective:` of the experiment file."""
 
     effective_batch: int
     micro_batch: int
@@ -38,15 +35,15 @@ class TrainingPlan:
     checkpoint_every: float
     checkpoint_epochs: int | None = None
     min_denominator: int = 0
-    """Windows that the objective must be over, where it is a rate of windows that the model chooses: an epoch below it
-    counts as the worst, and is the best one only where no other is."""
+    """Minimum number of windows behind the objective, if the objective is a rate over windows that the model chooses.
+    An epoch below it ranks last: it is the best one only if no other epoch qualifies."""
 
 
 class TrainingMonitor(Protocol):
-    """What a training loop reports and asks, once a step and once an epoch."""
+    """Receives the reports of a training loop, once per step and once per epoch."""
 
     def step(self, *, epoch: int, step: int, phase: str) -> Literal["go_on", "stop", "prune"]:
-        """Called before each optimizer step; blocks while the trial is paused."""
+        """Return whether to go on. Call it before each optimizer step; it blocks while the trial is paused."""
         ...
 
     def epoch(self, line: Mapping[str, Any]) -> None: ...

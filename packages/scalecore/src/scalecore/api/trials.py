@@ -1,4 +1,4 @@
-"""A trial from proposal to record: the words that the driver, strategies, loggers and analyses share."""
+"""A trial from proposal to record: the types shared by the driver, strategies, loggers and analyses."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ __all__ = [
 
 
 class TrialState(StrEnum):
-    """How a trial ended. Only `completed` and `pruned` trials have a value; the others have a reason (guard G35)."""
+    """The final state of a trial. Only `completed` and `pruned` trials have a value; others have a reason (G35)."""
 
     COMPLETED = "completed"
     PRUNED = "pruned"
@@ -69,7 +69,7 @@ class StudyEnd(StrEnum):
 
     @property
     def exit_code(self) -> ExitCode:
-        """What the shell gets (guard G38)."""
+        """The exit code of `scalecore run` (guard G38)."""
         codes = {"stopped": ExitCode.STOPPED, "timed_out": ExitCode.TIMED_OUT, "failed": ExitCode.FAILED}
         return codes.get(self.value, ExitCode.COMPLETED)
 
@@ -79,12 +79,12 @@ OriginKind = Literal["forced", "startup", "sampled", "redirected", "replicate", 
 
 @frozen(kw_only=True)
 class Origin:
-    """Where a trial comes from.
+    """The origin of a trial.
 
-    `label` names a forced design (`d_model:min+n_layers:max`), and `reason` tells in words why this point was chosen.
-    Where a rule of the strategy moved what its sampler had suggested, `moved_from` holds all parameters as suggested,
-    `moved_to` those that differ in the trial, and `rule` names it (`coverage`, `running`, `memory`, `repeat`,
-    `variation`).
+    `label` names a forced design (`d_model:min+n_layers:max`), and `reason` states as text why this point was chosen.
+    If a rule of the strategy moved the suggestion of its sampler, `moved_from` contains all suggested parameters,
+    `moved_to` those that differ in the trial, and `rule` the name of the rule (`coverage`, `running`, `memory`,
+    `repeat`, `variation`).
     """
 
     kind: OriginKind
@@ -97,10 +97,7 @@ class Origin:
 
 @frozen(kw_only=True)
 class Proposal:
-    """What a strategy wants to be tried.
-
-    An architecture of the feasible ones, a value for each parameter of the space.
-    """
+    """A trial proposed by a strategy: a feasible architecture, and a value for each hyper-parameter of the space."""
 
     architecture: Architecture
     hyperparameters: Mapping[str, Value] = field(converter=copied)
@@ -109,10 +106,10 @@ class Proposal:
 
 @frozen(kw_only=True)
 class Outcome:
-    """What a strategy is told. `value` is None unless the state is completed or pruned: a failure is never a number.
+    """The outcome of a trial, for the strategy. `value` is None unless the state is completed or pruned.
 
-    `duplicate_of` is set where the proposal was not run, since the trial of that number ran exactly this: state, value
-    and flags are the earlier trial's.
+    `duplicate_of` is set if the proposal was not run because the trial of that number already ran it; state, value and
+    flags are then those of the earlier trial.
     """
 
     state: TrialState
@@ -120,39 +117,38 @@ class Outcome:
     reason: str | None = None
     duplicate_of: int | None = None
     flags: Sequence[Flag] = ()
-    """What makes the value suspicious, as in the trial's record."""
+    """Warnings about the value, as in the trial's record."""
 
     @property
     def collapsed(self) -> bool:
-        """Whether the model predicts a constant (guard G09)."""
+        """True if the model predicts a constant (guard G09)."""
         return _flagged(self.flags, "collapsed")
 
     @property
     def censored(self) -> bool:
-        """Whether the value says nothing of the configuration: it is that of a constant (guard G09), or a rate over too
-        few windows (guard G19)."""
+        """True if the value does not describe the configuration.
+
+        It is that of a constant prediction (guard G09) or a rate over too few windows (guard G19).
+        """
         return _flagged(self.flags, "collapsed", "small_denominator")
 
 
 @frozen(kw_only=True)
 class RestoredTrial:
-    """A trial of the journal, given to a strategy when a study goes on; `outcome` is None while it is unfinished."""
+    """A trial of the journal, passed to a strategy on resume; `outcome` is None while it is unfinished."""
 
     number: int
     proposal: Proposal
     outcome: Outcome | None
     reports: Mapping[int, float] = field(factory=dict)
-    """The objective after each epoch, as `should_prune` was given it.
-
-    A strategy that prunes needs it to go on as before.
-    """
+    """The objective after each epoch, as passed to `should_prune`; a strategy that prunes needs it."""
 
 
 @frozen(kw_only=True)
 class TrialRecord:
-    """The one canonical record of a trial (guard G20); every file and table is derived from it.
+    """The canonical record of a trial (guard G20), from which every file and table is derived.
 
-    Missing is None, never a number. Times are UTC in ISO 8601, durations in seconds, memory in bytes.
+    Missing values are None, never a number. Times are UTC in ISO 8601, durations in seconds, memory in bytes.
     """
 
     number: int
@@ -173,10 +169,10 @@ class TrialRecord:
     last: EpochResult | None = None
     learning_curve: Sequence[Epoch] = ()
     loss: Mapping[str, object] | None = None
-    """What was minimised, with all its settings; `val_loss` is the task's own loss whatever it was."""
+    """The training loss with all its settings; `val_loss` is always the loss of the task."""
     predictions: KeptPredictions | None = None
-    """Where the logits of the best epoch are kept, with checksum, epoch and windows; read them with
-    `scalecore.store.predictions.trial_predictions`."""
+    """The file with the logits of the best epoch, with checksum, epoch and windows; read it with
+    `scalecore.api.predictions.trial_predictions`."""
     data: DataSummary = DataSummary()
     timings: Timings = Timings()
     policy: ComputePolicy = ComputePolicy()
@@ -191,18 +187,18 @@ class TrialRecord:
 
     @property
     def collapsed(self) -> bool:
-        """Whether the model predicts a constant (guard G09)."""
+        """True if the model predicts a constant (guard G09)."""
         return _flagged(self.flags, "collapsed")
 
     @property
     def unsupported(self) -> bool:
-        """Whether its value is a rate over too few windows (guard G19)."""
+        """True if its value is a rate over too few windows (guard G19)."""
         return _flagged(self.flags, "small_denominator")
 
 
 @frozen(kw_only=True)
 class Progress:
-    """What is going on now, given to loggers about once a second while a trial runs."""
+    """The current progress of a running trial, passed to loggers about once a second."""
 
     number: int
     phase: str
@@ -213,50 +209,50 @@ class Progress:
     trial_seconds: float
     study_seconds_left: float | None
     readings: Mapping[str, str]
-    """Short texts for people: `{"memory": "1.2 of 20.4 GB", "temperature": "unavailable (no sensor)"}`."""
+    """Short texts for display: `{"memory": "1.2 of 20.4 GB", "temperature": "unavailable (no sensor)"}`."""
 
 
 @frozen(kw_only=True)
 class StudyView:
-    """A study as loggers and analyses see it: read-only, and enough to derive every file."""
+    """A read-only view of a study for loggers and analyses, sufficient to derive every file."""
 
     name: str
     folder: Path
     experiment: Mapping[str, Any]
-    """The resolved experiment, every default filled in, as plain JSON types."""
+    """The resolved experiment with all defaults, as plain JSON types."""
     plan: PlanReport
-    """What `scalecore plan --json` prints: data, splits, baselines, architectures, forced trials, memory, versions."""
+    """The plan: data, splits, baselines, architectures, forced trials, memory, versions."""
     total: int
     trials: Sequence[TrialRecord]
     confirmations: Sequence[TrialRecord] = ()
-    """Fresh trainings of configurations of the search under other seeds, with numbers of their own; in the order in
-    which they ended."""
+    """Replicates: new training runs of searched configurations with other seeds, in the order of their ends. They have
+    separate numbers."""
     running: Sequence[int] = ()
     duplicates_avoided: int = 0
     end: StudyEnd | None = None
     end_reason: str | None = None
     degraded: Sequence[str] = ()
-    """What was switched off on the way, for instance a logger that raised."""
+    """What was switched off during the study, for instance a logger that raised."""
     left_out: Mapping[int, str] = field(factory=dict)
-    """Trials of an earlier grid or space that do not fit today's, with the reason: they do not count, and are never
-    best."""
+    """Trials of an earlier grid or space that do not fit the current one, with the reason. They do not count, and are
+    never the best."""
 
     id: str = ""
-    """Names this study for good, wherever its folder lies: it comes from the first line of the journal."""
+    """The permanent id of the study, independent of its folder, from the first line of the journal."""
 
     unfinished: Sequence[RestoredTrial] = ()
-    """Trials that were asked for and have no record yet, whether they run or not. Their reports are there where the
-    study is read from its folder; a logger was told them."""
+    """Proposed trials without a record yet, running or not. They have reports only if the study was read from its
+    folder; loggers receive reports as events."""
 
     runs: bool = False
-    """Whether somebody runs the study now, be a trial under way or not."""
+    """True if a process runs the study now, with or without a running trial."""
 
     leader: TrialRecord | None = None
-    """The best trial, where the maker of this view has it at hand: a run does not rank all trials at each end."""
+    """The best trial, if already known: a run does not rank all trials at each end."""
 
     @property
     def state(self) -> str:
-        """How the study ended; before that `running`, or `interrupted` where nobody runs it."""
+        """How the study ended; before the end `running`, or `interrupted` if no process runs it."""
         if self.end is not None:
             return str(self.end)
         return "running" if self.runs or self.running else "interrupted"
@@ -270,7 +266,7 @@ class StudyView:
 
     @property
     def budget(self) -> str:
-        """The budget as the file wrote it, `none` where there is none; part of file names."""
+        """The budget as written in the file, or `none`; part of file names."""
         return str(self.experiment["search"].get("budget") or "none")
 
     @property
@@ -285,7 +281,7 @@ class StudyView:
 
     @property
     def best(self) -> TrialRecord | None:
-        """The first of `best_first`: one that is collapsed or unsupported only where no healthy one exists."""
+        """The first of `best_first`: a collapsed or unsupported trial only if no healthy one exists."""
         if self.leader is not None:
             return self.leader
         return best_trial(self.counted, direction=self.direction)
@@ -296,25 +292,25 @@ def _flagged(flags: Sequence[Flag], *kinds: str) -> bool:
 
 
 def best_first(trials: Sequence[TrialRecord], *, direction: str) -> list[TrialRecord]:
-    """Completed trials from the best on, of equal ones the earlier.
+    """Sort completed trials from best to worst; equal ones by number.
 
-    Behind all healthy ones are those whose value is over too few windows (guard G19), collapsed ones last (guard G09).
+    All healthy trials come first, then those with a value over too few windows (guard G19), then collapsed ones (G09).
     """
     ranked = [trial for trial in trials if is_ranked(trial)]
     return sorted(ranked, key=lambda trial: rank(trial, direction=direction))
 
 
 def is_ranked(trial: TrialRecord) -> bool:
-    """Whether a trial has a place in `best_first`."""
+    """Return True if `best_first` includes the trial."""
     return trial.state is TrialState.COMPLETED and trial.value is not None
 
 
 def rank(trial: TrialRecord, *, direction: str) -> tuple[bool, bool, float, int]:
-    """What `best_first` sorts by, of a ranked trial."""
+    """Return the sort key of `best_first` for a ranked trial."""
     value = trial.value or 0.0
     return trial.collapsed, trial.unsupported, value if direction == "minimize" else -value, trial.number
 
 
 def best_trial(trials: Sequence[TrialRecord], *, direction: str) -> TrialRecord | None:
-    """The first of them: one that is collapsed or unsupported only where no healthy one exists."""
+    """Return the first of `best_first`: a collapsed or unsupported trial only if no healthy one exists."""
     return next(iter(best_first(trials, direction=direction)), None)

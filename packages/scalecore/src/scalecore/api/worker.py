@@ -1,6 +1,6 @@
-"""What the process of an attempt is written with: see `scalecore.api.components.TrainerRecord`.
+"""Functions for the worker module of a trainer: see `scalecore.api.components.TrainerRecord`.
 
-`work` is the frame of the process; the trainer's worker module fills it with the training.
+`work` runs the process of an attempt and calls the training function of the worker module.
 """
 
 from scalecore.config.kept import checked, prepare
