@@ -191,7 +191,7 @@ def test_g27_every_state_and_all_wasted_time_is_counted(study: Make) -> None:
 def test_g09_a_collapsed_best_is_called_no_result(study: Make) -> None:
     """If all trials collapsed."""
     result = analyse(study([trial(0, 0.5, flags=[COLLAPSED])]))
-    assert "every completed trial predicts a constant: this is no result [G09]" in result.summary[0]
+    assert "every completed trial predicts a constant: not a valid result [G09]" in result.summary[0]
 
 
 def test_studies_agree_if_the_ranges_of_tied_trials_overlap(study: Make) -> None:

@@ -88,5 +88,7 @@ def test_g19_a_study_of_precision_completes_where_nothing_is_predicted(bars: Pat
     assert record["value"] == 0.0
     (flag,) = (flag for flag in record["flags"] if flag["guard"] == "G19")
     assert f"  flag: {flag['text']}" in done.stdout
-    assert "no completed trial has a value over enough windows: this is no result" in done.stdout
-    assert "  no completed trial has a value over enough windows: this is no result\n" in invoke("status", study.folder)
+    assert "no completed trial has a value over enough windows: not a valid result" in done.stdout
+    assert "  no completed trial has a value over enough windows: not a valid result\n" in invoke(
+        "status", study.folder
+    )

@@ -148,7 +148,7 @@ def test_g09_a_collapsed_study_is_called_no_result(
     logger.study_finished(study([record], end=StudyEnd.COMPLETED))
     out = capsys.readouterr().out
     assert "  flag: predicts a constant\n" in out
-    assert "  every completed trial predicts a constant: this is no result\n" in out
+    assert "  every completed trial predicts a constant: not a valid result\n" in out
 
 
 def test_g19_a_study_of_lucky_rates_is_called_no_result(
@@ -162,7 +162,7 @@ def test_g19_a_study_of_lucky_rates_is_called_no_result(
     logger.study_finished(study([record], end=StudyEnd.COMPLETED))
     out = capsys.readouterr().out
     assert "  flag: precision 1.0000 is a rate over 1 window\n" in out
-    assert "  no completed trial has a value over enough windows: this is no result\n" in out
+    assert "  no completed trial has a value over enough windows: not a valid result\n" in out
 
 
 def test_quiet_prints_the_end_and_warnings_only(

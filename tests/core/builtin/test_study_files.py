@@ -88,7 +88,7 @@ def test_g19_a_rate_over_few_windows_never_wins_while_a_healthy_trial_exists(stu
     assert [row["number"] for row in all_trials(view)] == [3, 2, 1, 0]
     assert "is no result" not in summary_markdown(view)
     page = summary_markdown(study(records[:2], direction="maximize"))
-    assert "No completed trial has a value over enough windows: this is no result [G19].\n" in page
+    assert "No completed trial has a value over enough windows: not a valid result [G19].\n" in page
 
 
 def test_g09_where_all_have_collapsed_the_best_says_so(study: Make) -> None:

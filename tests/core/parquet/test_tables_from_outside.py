@@ -505,7 +505,8 @@ def test_a_link_of_git_annex_to_nothing_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.symlink_to(".git/annex/objects/aa/SHA256E-s1--b.csv")
     assert refusal(path) == (
-        "is a link to .git/annex/objects/aa/SHA256E-s1--b.csv, which does not exist; fetch it with `git annex get a.csv`"
+        "is a link to .git/annex/objects/aa/SHA256E-s1--b.csv, which does not exist; fetch it with "
+        "`git annex get a.csv`"
     )
 
 

@@ -119,9 +119,9 @@ def interval(content: Mapping[str, Any] | None, *, like: float | None = None) ->
 def caution(best: TrialRecord | None) -> str | None:
     """Return why the best trial of a study is not a valid result; None if it is valid or there is none."""
     if best is not None and best.collapsed:
-        return "every completed trial predicts a constant: this is no result [G09]"
+        return "every completed trial predicts a constant: not a valid result [G09]"
     if best is not None and best.unsupported:
-        return "no completed trial has a value over enough windows: this is no result [G19]"
+        return "no completed trial has a value over enough windows: not a valid result [G19]"
     return None
 
 

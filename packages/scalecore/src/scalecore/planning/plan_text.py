@@ -69,7 +69,7 @@ def _data(data: DataReport) -> list[str]:
         lines.append(f"  positives by year: {shown}")
     drifting = sorted({row.feature for row in data.drift if row.strong})
     if drifting:
-        lines.append(f"  strong drift from train to val or test: {', '.join(drifting)} (table with --json) [G08]")
+        lines.append(f"  strong drift from train to val or test: {', '.join(drifting)} (table with --json)")
     lines.append("  baselines to beat, validation loss with 95 % interval:")
     lines += [f"    {formatting.baseline_line(baseline)}" for baseline in data.baselines]
     return lines
@@ -82,7 +82,7 @@ def _steps(steps: Steps) -> str:
         return line
     crossed = f"crossed by {crossing(steps.windows, steps.labels)}"
     are = "is" if steps.long == 1 else "are"
-    return f"{line}; {steps.long:,} {are} longer than {span(steps.limit)}, {crossed} [G56]"
+    return f"{line}; {steps.long:,} {are} longer than {span(steps.limit)}, {crossed}"
 
 
 def _loss(loss: Mapping[str, object]) -> str:
