@@ -99,7 +99,7 @@ def test_a_calibrator_is_stored_and_read_as_it_was(tmp_path: Path) -> None:
         assert (again.apply(logits) == one.apply(logits)).all()
         assert read_calibrator(tmp_path, trial=4, identity="another") is None
     assert read_calibrator(tmp_path, trial=5, identity="this") is None
-    with pytest.raises(DataError, match=r"^a calibrator of kind 'beta'; this scalecore knows temperature, platt, isot"):
+    with pytest.raises(DataError, match=r"^unknown calibrator kind 'beta'; this version supports temperature, platt, "):
         calibrator_from({"kind": "beta"})
 
 

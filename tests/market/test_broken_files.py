@@ -125,12 +125,12 @@ BROKEN: dict[str, tuple[Callable[[Any], Any], str]] = {
     ),
     "another way to write dates": (
         _dates("01/09/2001"),
-        "column Date: line 7: '01/09/2001' is not a date such as 2001-01-22; say how dates are written: read: "
+        "column Date: line 7: '01/09/2001' is not a date such as 2001-01-22; set the date format: read: "
         "{date_format: '%m/%d/%Y' or '%d/%m/%Y'}",
     ),
     "seconds since 1970": (
         _dates("1009929600"),
-        "column Date: line 7: '1009929600' is not a date such as 2001-01-22; say how dates are written: read: "
+        "column Date: line 7: '1009929600' is not a date such as 2001-01-22; set the date format: read: "
         "{date_format: unix}",
     ),
     "an impossible date": (_dates("2001-02-30"), "column Date: line 7: '2001-02-30' is not a date such as 2001-01-22"),
@@ -258,7 +258,7 @@ def test_files_of_another_kind_and_missing_files_are_reported(tmp_path: Path) ->
     with pytest.raises(DataError) as caught:
         read_raw(tmp_path / "SPY.xlsx", symbol="SPY")
     assert str(caught.value) == (
-        "SPY.xlsx: the suffix '.xlsx' is unknown; it may be .parquet, .pq, .csv or .csv.gz; also .tsv and .txt, and "
+        "SPY.xlsx: the suffix '.xlsx' is unknown; use .parquet, .pq, .csv or .csv.gz; also .tsv and .txt, and "
         "packed as .bz2, .xz, .zst or .zip"
     )
     with pytest.raises(DataError) as caught:

@@ -183,12 +183,12 @@ def test_a_german_file_is_read_option_by_option(plain: Any, checksum: str, tmp_p
     options: dict[str, Any] = {}
     steps: list[tuple[str, dict[str, Any]]] = [
         (
-            "line 1 holds the byte 0xf6, which is not UTF-8. In Windows-1252 it reads 'Eröffnung': if that is right, "
-            "write read: {encoding: cp1252}, or save the file as UTF-8",
+            "line 1 contains the byte 0xf6, which is not UTF-8. In Windows-1252 it reads 'Eröffnung': if that is "
+            "right, write read: {encoding: cp1252}, or save the file as UTF-8",
             {"encoding": "cp1252"},
         ),
         (
-            "the header is one cell, 'Datum;Eröffnung;Hoch;Tief;Schlusskurs;Stück': the separator is another one; "
+            "the header has one cell, 'Datum;Eröffnung;Hoch;Tief;Schlusskurs;Stück': the separator is different; "
             "write read: {separator: ';', decimal: ','}",
             {"separator": ";"},
         ),
@@ -198,7 +198,7 @@ def test_a_german_file_is_read_option_by_option(plain: Any, checksum: str, tmp_p
             {"columns": GERMAN},
         ),
         (
-            "column Date: line 2: '02.01.2001' is not a date such as 2001-01-22; say how dates are written: read: "
+            "column Date: line 2: '02.01.2001' is not a date such as 2001-01-22; set the date format: read: "
             "{date_format: '%d.%m.%Y'}",
             {"date_format": "%d.%m.%Y"},
         ),
@@ -257,7 +257,7 @@ def test_compressed_files_are_read(plain: Any, checksum: str, tmp_path: Path) ->
     result = CliRunner().invoke(data, ["ingest", str(tmp_path / "BRK.B.csv.gz"), "--store", str(tmp_path / "store")])
     assert result.output.startswith("BRK.B.OHLCV.daily  version 1")
     (tmp_path / "a.csv").write_bytes(gzip.compress(b"Date"))
-    assert refusal(tmp_path / "a.csv") == "is packed with gzip: name it a.csv.gz"
+    assert refusal(tmp_path / "a.csv") == "is compressed with gzip: rename it to a.csv.gz"
 
 
 def test_a_missing_column_name_is_reported_with_the_existing_ones(plain: Any, tmp_path: Path) -> None:

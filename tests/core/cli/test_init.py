@@ -153,9 +153,9 @@ def test_it_overwrites_only_with_force(invoke: Any) -> None:
         (("--data", "times.csv"), 4, "FOLDER/times.csv: no time column found; set dataset.time. The "
          "columns are a, b\n"),
         (("--data", "both.csv"), 4, "FOLDER/both.csv: the time of row 0 is '01/02/2020', which is not an ISO 8601 date "
-         "such as 2019-01-02; say how dates are written: read: {date_format: '%m/%d/%Y' or '%d/%m/%Y'}\n"),
+         "such as 2019-01-02; set the date format: read: {date_format: '%m/%d/%Y' or '%d/%m/%Y'}\n"),
         (("--data", "times.csv.gz"), 4, "FOLDER/times.csv.gz cannot be read as CSV; it may be truncated or of another "
-         "type: it cannot be unpacked (Compressed file ended before the end-of-stream marker was reached)\n"),
+         "type: decompression failed (Compressed file ended before the end-of-stream marker was reached)\n"),
         (("--purpose", "prices", "--data", "label.csv"), 2, "label.csv: --purpose prices needs a column Close with "
          "positive numbers\n"),
         (("--data", "label.csv"), 2, "label.csv: no numeric column remains for features besides the label 'a'\n"),

@@ -282,7 +282,7 @@ def test_a_class_without_a_training_window_is_a_reason_not_a_number() -> None:
     given = data("multiclass")
     given["labels"][:330] = np.minimum(given["labels"][:330], 1)
     found = by_name(**given)
-    unseen = "class 2 occurs in validation and not in training, which costs infinitely much"
+    unseen = "class 2 occurs in validation but not in training: the loss is infinite"
     assert [found[name].reason for name in NAMES] == [unseen, unseen, *["class 2 has no training window"] * 2]
     for one in found.values():
         stored = one.report().plain()
@@ -304,7 +304,7 @@ def test_two_classes_of_a_multiclass_task_have_two_logits() -> None:
         ({"features": ("opening", "help", "noise")}, "no feature is the closing price 'close'"),
         ({"features": ("Close", "CLOSE", "noise")}, "no feature is the closing price 'close'"),
         ({"context": 4}, "the context of 4 rows is shorter than 5"),
-        ({"features": ("help", "close", "noise")}, "'close' is not above 0 everywhere, so it is no price"),
+        ({"features": ("help", "close", "noise")}, "'close' is not always positive, so it is not a price"),
     ],
 )
 def test_volatility_without_a_price_has_a_reason(change: dict[str, Any], reason: str) -> None:

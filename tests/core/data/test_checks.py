@@ -46,7 +46,7 @@ def test_times_must_ascend_without_duplicates(make_panel: Any) -> None:
     times = make_panel().times
     times[5] = times[4]
     assert refusal(make_panel(times=times)) == (
-        "walk.parquet: rows 4 and 5 have one time, 2001-01-05; times must be unique"
+        "walk.parquet: rows 4 and 5 have the same time, 2001-01-05; times must be unique"
     )
     times[5] = times[2]
     assert refusal(make_panel(times=times)) == (
@@ -75,13 +75,12 @@ def test_labels_may_be_unknown_only_at_the_end(make_panel: Any) -> None:
     values = make_panel().labels
     values[100] = np.nan
     assert refusal(make_panel(labels=values)) == (
-        "walk.parquet: row 100 (2001-04-11) has no label, though later rows have; fill it or cut it off"
+        "walk.parquet: row 100 (2001-04-11) has no label, though later rows have; fill the gap or remove the row"
     )
     values[:30] = np.nan
     values[100] = 0.0
     assert refusal(make_panel(labels=values)) == (
-        "walk.parquet: row 0 (2001-01-01) has no label, though later rows have; leave out the first 30: start: "
-        "2001-01-31"
+        "walk.parquet: row 0 (2001-01-01) has no label, though later rows have; skip the first 30: start: 2001-01-31"
     )
     values[:30] = 0.0
     values[100] = np.inf
@@ -130,7 +129,7 @@ def test_g02_too_few_of_the_rarer_class_are_refused(with_labels: Any) -> None:
     message = (
         "walk.parquet: validation has {} effective samples of its rarest class, fewer than "
         "guards.min_validation_positives: 20. Use more data, a larger validation part or another target; "
-        "tried, and working: split: {{train: 0.6, val: 0.25, test: 0.15}} [G02]"
+        "these values work: split: {{train: 0.6, val: 0.25, test: 0.15}} [G02]"
     )
     assert refusal(with_labels(rare)) == message.format(13)
     assert refusal(with_labels(1 - rare)) == message.format(13)
@@ -165,7 +164,7 @@ def test_g08_strong_drift_is_flagged_where_nothing_normalises(make_panel: Any) -
     assert list(flagged) == [
         {
             "guard": "G08",
-            "text": "features drift strongly from training to validation or test, and nothing normalises them: Close",
+            "text": "features drift strongly from training to validation or test, and are not normalised: Close",
         }
     ]
     assert list(describe(make_panel(values=values)).flags) == []

@@ -21,7 +21,7 @@ KINDS = ("contiguous", "scattered", "walk-forward")
 
 def suggested(message: str) -> list[dict[str, Any]]:
     """The values that a refusal names, as YAML."""
-    _, found, values = re.sub(r" \[G\d+\]$", "", message).partition("; tried, and working: ")
+    _, found, values = re.sub(r" \[G\d+\]$", "", message).partition("; these values work: ")
     return [yaml.safe_load(text.replace(" with ", "\n")) for text in values.split("; or ")] if found else []
 
 
@@ -84,9 +84,9 @@ def test_what_the_file_sets_is_not_changed(make_panel: MakePanel) -> None:
     with pytest.raises(DataError) as caught:
         describe(panel)
     assert str(caught.value) == (
-        "a training stretch of the scattered split keeps no window: it has 295 rows from 2001-01-01 to 2001-10-22; a "
-        "window takes 60 rows, and purge 400 and embargo 1 are given up towards another part. Use more data, take "
-        "fewer than 5 blocks, a shorter context, or a smaller split.purge; tried, and working: "
+        "a training stretch of the scattered split has no window left: it has 295 rows from 2001-01-01 to 2001-10-22; "
+        "a window needs 60 rows, and purge 400 and embargo 1 are dropped next to another part. Use more data, "
+        "fewer than 5 blocks, a shorter context, or a smaller split.purge; these values work: "
         "split: {purge: 60, blocks: 3}; or split: {purge: 60, train: 0.6, val: 0.25, test: 0.15}; "
         "or split: {blocks: 1, train: 0.6, val: 0.25, test: 0.15}"
     )
@@ -127,7 +127,7 @@ def test_g02_a_validation_part_that_is_too_small_is_refused_with_shares_that_are
         describe(panel)
     assert str(caught.value) == (
         "walk.parquet: validation has 40 effective samples (81 windows, whose labels overlap 2 times), fewer than "
-        "guards.min_validation_samples: 100. Use more data or a larger validation part; tried, and working: split: "
+        "guards.min_validation_samples: 100. Use more data or a larger validation part; these values work: split: "
         "{train: 0.6, val: 0.25, test: 0.15} [G02]"
     )
 

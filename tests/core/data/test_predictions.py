@@ -65,9 +65,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path, damage: str) -> None:
     )
     if damage == "missing":
         path.unlink()
-    with pytest.raises(
-        DataError, match=r"trial_0001\.npz: (the predictions are damaged|there are no predictions here)"
-    ):
+    with pytest.raises(DataError, match=r"trial_0001\.npz: (the predictions are damaged|no such file of predictions)"):
         read_predictions(path)
 
 

@@ -261,9 +261,9 @@ def test_g52_a_folder_with_other_data_is_refused_and_left_alone(make_panel: Any,
     with pytest.raises(RefusedError) as caught:
         prepare(changed, folder)
     assert str(caught.value) == (
-        f"{folder} holds other data (fingerprint {old.fingerprint[:12]}) than the experiment now has "
+        f"the data in {folder} (fingerprint {old.fingerprint[:12]}) is not that of the experiment "
         f"({new.fingerprint[:12]}): the source, the target, the split or the features changed. Use another output "
-        "folder, or bring the old data back [G52]"
+        "folder, or restore the old data [G52]"
     )
     assert (folder / "values.npy").read_bytes() == content
 
@@ -274,7 +274,7 @@ def test_a_foreign_folder_is_refused(make_panel: Any, tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         prepare(make_panel(), tmp_path)
     assert str(caught.value) == (
-        f"{tmp_path} is not empty and holds no prepared data; choose another folder, or empty it"
+        f"{tmp_path} is not empty and has no prepared data; choose another folder, or empty it"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
@@ -300,7 +300,7 @@ def test_read_description_of_an_empty_folder_says_what_to_do(tmp_path: Path) -> 
     with pytest.raises(DataError) as caught:
         read_description(tmp_path)
     assert str(caught.value) == (
-        f"{tmp_path} holds no prepared data: its data.json is missing or damaged; run the study again"
+        f"{tmp_path} has no prepared data: its data.json is missing or damaged; run the study again"
     )
 
 
@@ -342,8 +342,8 @@ def test_g57_what_cannot_be_standardised_is_refused(with_labels: Any) -> None:
     mean, std = train.mean(), train.std()
     assert str(caught.value) == (
         f"walk.parquet: the labels cannot be standardised (mean {mean:g} and standard deviation {std:g} over training "
-        "windows): some are too large for single precision then. Give the target another unit, or remove "
-        "the rows that are wrong"
+        "windows): some would be too large for single precision. Use another unit for the target, or remove wrong "
+        "rows"
     )
 
 

@@ -61,7 +61,7 @@ def test_g54_no_row_is_shared_whatever_the_split(
     try:
         parts = parts_of(split, rows=rows, context=context, horizon=horizon, look_back=look_back)
     except DataError as error:
-        assert "keeps no window" in str(error)  # noqa: PT017 - both ends are allowed here
+        assert "has no window left" in str(error)  # noqa: PT017 - both ends are allowed here
         return
     rows_of = [touched(ends, context=context, horizon=horizon, look_back=look_back) for ends in parts.ends.values()]
     assert not rows_of[0] & rows_of[1]
@@ -97,8 +97,8 @@ def test_g54_a_purge_that_lets_windows_touch_is_refused() -> None:
     with pytest.raises(RefusedError) as caught:
         parts_of(Split(purge=10), look_back=5)
     assert str(caught.value) == (
-        "split.purge is 10, but windows of 10 rows with labels 2 rows ahead share rows across the parts unless it is "
-        "at least 11 [G54]"
+        "split.purge is 10: windows of 10 rows with labels 2 rows ahead would share rows between the parts; set at "
+        "least 11 [G54]"
     )
 
 
@@ -125,7 +125,7 @@ def test_boundary_dates_outside_of_the_data_are_refused(date: str) -> None:
     with pytest.raises(DataError) as caught:
         parts_of(Split(val_from=first[0], test_from=first[1]))
     assert str(caught.value) == (
-        f"split.val_from {first[0]} is not inside the data, which goes from 2001-01-01 to 2003-09-27"
+        f"split.val_from {first[0]} is not inside the data, which spans 2001-01-01 to 2003-09-27"
     )
 
 
@@ -170,8 +170,8 @@ def test_a_part_without_windows_is_refused_with_advice() -> None:
     with pytest.raises(DataError) as caught:
         parts_of(Split(kind="scattered", blocks=15), rows=500)
     assert str(caught.value) == (
-        "a validation stretch of the scattered split keeps no window: it has 5 rows from 2001-01-24 to 2001-01-28; a "
-        "window takes 10 rows, and purge 11 and embargo 2 are given up towards another part. Use more data, take fewer "
+        "a validation stretch of the scattered split has no window left: it has 5 rows from 2001-01-24 to 2001-01-28; "
+        "a window needs 10 rows, and purge 11 and embargo 2 are dropped next to another part. Use more data, fewer "
         "than 15 blocks, a shorter context, or a smaller split.purge"
     )
 

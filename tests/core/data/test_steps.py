@@ -135,7 +135,7 @@ def test_g56_a_clock_that_was_set_forward_is_named(zone: str, named: bool) -> No
     times = pd.date_range("2020-01-10", periods=8000, freq="h", tz=zone).tz_localize(None).unique()
     flag = steps_flag(of(times if named else times.delete(3000)))
     assert flag is not None
-    cause = "; the clock is set forward there in some zones: if times are local, name theirs: read: {zone: ...}"
+    cause = "; the clock is set forward there in some zones: if times are local, set their zone: read: {zone: ...}"
     assert flag["text"].partition("neighbours")[2] == (cause if named else "")
 
 

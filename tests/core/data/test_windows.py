@@ -107,7 +107,7 @@ def test_moving_to_the_same_device_moves_nothing(folder: Path) -> None:
 
 def test_a_folder_without_data_is_refused(tmp_path: Path) -> None:
     """The message says what to do instead of a traceback of numpy."""
-    with pytest.raises(DataError, match="holds no prepared data"):
+    with pytest.raises(DataError, match="has no prepared data"):
         open_windows(tmp_path / "nowhere")
 
 

@@ -260,7 +260,7 @@ def test_times_that_do_not_ascend_are_refused(write: Any) -> None:
     """Duplicate and unsorted dates are named, not repaired."""
     frame = bars(50)
     path = write(pd.concat([frame, frame.iloc[-1:]]))
-    assert refusal(path) == f"{path}: rows 49 and 50 have one time, 1993-04-12; times must be unique"
+    assert refusal(path) == f"{path}: rows 49 and 50 have the same time, 1993-04-12; times must be unique"
     path = write(frame.iloc[::-1])
     assert refusal(path) == f"{path}: row 1 (1993-04-08) comes after row 0 (1993-04-12); sort the rows by time"
 
@@ -313,7 +313,7 @@ def test_parquet_damaged_in_the_middle_is_refused(write: Any) -> None:
             gzip.compress(b"Date,Close\n" * 99, mtime=0)[:-12],
             "{path} cannot be read as CSV; it may be truncated",
         ),
-        ("sheet.xlsx", b"x", "{path}: the suffix '.xlsx' is unknown; it may be .parquet, .pq, .csv or .csv.gz"),
+        ("sheet.xlsx", b"x", "{path}: the suffix '.xlsx' is unknown; use .parquet, .pq, .csv or .csv.gz"),
     ],
 )
 def test_broken_files_have_one_clear_message(tmp_path: Path, name: str, content: bytes, message: str) -> None:

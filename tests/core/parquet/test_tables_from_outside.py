@@ -166,8 +166,7 @@ def test_columns_of_several_levels_are_named(tmp_path: Path) -> None:
         "columns of one series"
     )
     assert refusal(written(frame, tmp_path / "a.csv")) == (
-        "line 2 holds no number, 'Ticker, SPY, SPY': the header has 3 lines. Keep one line with the names of the "
-        "columns"
+        "line 2 contains no number, 'Ticker, SPY, SPY': the header has 3 lines. Keep one line with the column names"
     )
 
 
@@ -176,7 +175,7 @@ def test_one_row_that_is_there_twice_makes_no_second_series(tmp_path: Path) -> N
     frame = bars().assign(up=lambda one: (one["Close"].diff() > 0).astype(int))
     extra = frame.iloc[[100]].assign(up=1 - frame["up"].iloc[100])
     path = written(pd.concat([frame.iloc[:101], extra, frame.iloc[101:]]), tmp_path / "a.csv")
-    assert refusal(path) == "rows 100 and 101 have one time, 1993-06-23; times must be unique"
+    assert refusal(path) == "rows 100 and 101 have the same time, 1993-06-23; times must be unique"
 
 
 def test_a_time_of_day_in_a_column_by_itself_is_named(tmp_path: Path) -> None:
@@ -298,7 +297,7 @@ def test_dates_of_another_form_are_read_by_it(form: str, hint: str, tmp_path: Pa
     path = written(frame, tmp_path / "a.csv")
     first = frame.index[0]
     assert refusal(path) == (
-        f"the time of row 0 is {first!r}, which is not an ISO 8601 date such as 2019-01-02; say how dates are written: "
+        f"the time of row 0 is {first!r}, which is not an ISO 8601 date such as 2019-01-02; set the date format: "
         f"read: {{date_format: {hint}}}"
     )
     assert fingerprint(path, date_format=form) == fingerprint(written(bars(), tmp_path / "b.csv"))
@@ -313,8 +312,7 @@ def test_dates_of_eight_digits_are_no_counts(tmp_path: Path) -> None:
     for name in ("a.csv", "a.parquet"):
         path = written(frame, tmp_path / name)
         assert refusal(path) == (
-            "times are int64; write them as dates or ISO 8601 text; say how dates are written: read: {date_format: "
-            "'%Y%m%d'}"
+            "times are int64; write them as dates or ISO 8601 text; set the date format: read: {date_format: '%Y%m%d'}"
         )
         np.testing.assert_array_equal(panel_of(path, date_format="%Y%m%d").times, bars().index.to_numpy())
 
@@ -331,11 +329,11 @@ def test_a_table_of_another_country_has_the_same_fingerprint(tmp_path: Path) -> 
     path = tmp_path / "a.csv"
     path.write_bytes(text.encode("cp1252"))
     assert refusal(path) == (
-        "line 1 holds the byte 0xf6, which is not UTF-8. In Windows-1252 it reads 'Eröffnung': if that is right, "
+        "line 1 contains the byte 0xf6, which is not UTF-8. In Windows-1252 it reads 'Eröffnung': if that is right, "
         "write read: {encoding: cp1252}, or save the file as UTF-8"
     )
     assert refusal(path, encoding="cp1252") == (
-        "the header is one cell, 'Date;Eröffnung;High;Low;Close;Adj Close;Volume': the separator is another one; "
+        "the header has one cell, 'Date;Eröffnung;High;Low;Close;Adj Close;Volume': the separator is different; "
         "write read: {separator: ';', decimal: ','}"
     )
     assert refusal(path, encoding="cp1252", separator=";") == (
@@ -351,8 +349,8 @@ def test_grouped_thousands_are_ambiguous_until_the_decimal_mark_is_named(tmp_pat
     frame = bars().assign(Volume=[f"{volume:,.0f}" for volume in bars()["Volume"]])
     path = written(frame, tmp_path / "a.csv")
     assert refusal(path) == (
-        "feature 'Volume' is not numeric: row 1 (1993-02-01) contains '480,500'. It is a number whose comma may group "
-        "thousands or be the decimal mark: write read: {decimal: '.'} or ',' [G50]"
+        "feature 'Volume' is not numeric: row 1 (1993-02-01) contains '480,500'. It is a number with a comma that may "
+        "group thousands or be the decimal mark: write read: {decimal: '.'} or ',' [G50]"
     )
     assert fingerprint(path, decimal=".") == fingerprint(written(bars(), tmp_path / "b.csv"))
 
@@ -381,7 +379,11 @@ def test_numbers_are_read_as_their_marks_say(text: str, decimal: Any, value: flo
     [
         ("1,5", None, "with a decimal comma: write read: {decimal: ','}"),
         ("1.234,5", None, "with a decimal comma: write read: {decimal: ','}"),
-        ("1,234", None, "whose comma may group thousands or be the decimal mark: write read: {decimal: '.'} or ','"),
+        (
+            "1,234",
+            None,
+            "with a comma that may group thousands or be the decimal mark: write read: {decimal: '.'} or ','",
+        ),
         ("1.5", ",", ""),
         ("1,23", ".", ""),
         ("1_000", None, ""),
@@ -420,62 +422,61 @@ def test_compressed_text_is_the_same_table(tmp_path: Path) -> None:
     found = {path.name: fingerprint(path) for path in tmp_path.iterdir()}
     assert found == dict.fromkeys(found, expected)
     (tmp_path / "a.tsv").write_text(bars().to_csv(sep="\t"))
-    assert refusal(tmp_path / "a.tsv").endswith("the separator is another one; write read: {separator: tab}")
+    assert refusal(tmp_path / "a.tsv").endswith("the separator is different; write read: {separator: tab}")
     assert fingerprint(tmp_path / "a.tsv", separator="tab") == expected
 
 
 OTHER_THINGS = {
     "lfs.csv": (
         b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
-        "is a pointer of Git LFS, not the data: fetch them with `git lfs pull`",
+        "is a pointer of Git LFS, not the data: fetch it with `git lfs pull`",
     ),
     "lfs.parquet": (
         b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
-        "is a pointer of Git LFS, not the data: fetch them with `git lfs pull`",
+        "is a pointer of Git LFS, not the data: fetch it with `git lfs pull`",
     ),
     "annex.csv": (
         b"/annex/objects/SHA256E-s123--4d7a.csv\n",
-        "is a pointer of git-annex, not the data: fetch them with `git annex get`",
+        "is a pointer of git-annex, not the data: fetch it with `git annex get`",
     ),
     "page.csv": (
         b"\n<!DOCTYPE html>\n<html><body>Sign in</body></html>",
-        "is a web page (HTML or XML), not a table: the download ended at a login, an error or a page about the file; "
+        "is a web page (HTML or XML), not a table: the download returned a login page, an error or a description; "
         "download the file itself",
     ),
     "answer.csv": (
         b'{"Error Message": "Invalid API call"}',
-        "is JSON, not a table, perhaps the answer of a service that gave no data: "
-        '{"Error Message": "Invalid API call"}',
+        'is JSON, not a table, perhaps a service\'s response without data: {"Error Message": "Invalid API call"}',
     ),
     "sheet.csv": (b"PK\x03\x04...", "is a zip archive or an Excel workbook: unpack it, or export the sheet as CSV"),
-    "empty.csv": (b"", "is empty: nothing was written or downloaded; get it again"),
-    "blank.csv": (b"\n \n", "is empty: nothing was written or downloaded; get it again"),
+    "empty.csv": (b"", "is empty: nothing was written or downloaded; download it again"),
+    "blank.csv": (b"\n \n", "is empty: nothing was written or downloaded; download it again"),
     "text.parquet": (
         b"Date,Close\n2020-01-01,1\n",
-        "cannot be read as parquet; it may be truncated or of another type: it is text; name it .csv where it is a "
-        "CSV file, else get it again",
+        "cannot be read as parquet; it may be truncated or of another type: it is text; rename it to .csv if it "
+        "is a CSV file, or download it again",
     ),
     "notes.csv": (
         b"Source: a vendor\n\nDate,Close,Volume\n2020-01-01,1,1\n",
-        "line 1 is no header: it is one cell, 'Source: a vendor', while line 3 has more. Remove the lines above the "
-        "one with the names of the columns",
+        "line 1 is not a header: it has one cell, 'Source: a vendor', but line 3 has more. Remove the lines above the "
+        "column names",
     ),
     "units.csv": (
         b"Date,Close,Volume\n,USD,shares\n2020-01-01,1,1\n",
-        "line 2 holds no number, ', USD, shares': the header has 2 lines. Keep one line with the names of the columns",
+        "line 2 contains no number, ', USD, shares': the header has 2 lines. Keep one line with the column names",
     ),
     "no header.csv": (
         b"2020-01-01,1.5,100\n2020-01-02,1.5,100\n",
-        "line 1 holds values, '2020-01-01, 1.5, 100', not names: the file has no header. Add a line with the names of "
-        "the columns",
+        "line 1 contains values, '2020-01-01, 1.5, 100', not names: the file has no header. Add a line with the column "
+        "names",
     ),
     "blanks.csv": (
         b"Date Close Volume\n2020-01-01 1.5 100\n2020-01-02 1.5 100\n",
-        "the header is one cell, 'Date Close Volume': the separator is another one; write read: {separator: ' '}",
+        "the header has one cell, 'Date Close Volume': the separator is different; write read: {separator: ' '}",
     ),
     "utf16.csv": (
         "Date,Close\n2020-01-01,1\n".encode("utf-16-le"),
-        "holds zero bytes, as UTF-16 without a byte order mark does, or no text at all; where it is text, write read: "
+        "contains zero bytes: it is UTF-16 without a byte order mark, or not text; for UTF-16, write read: "
         "{encoding: utf-16-le}",
     ),
 }
@@ -493,11 +494,11 @@ def test_a_packed_file_under_a_plain_name_is_named(tmp_path: Path) -> None:
     """The suffix decides how a file is read, so it must be right."""
     path = tmp_path / "a.csv"
     path.write_bytes(gzip.compress(b"Date"))
-    assert refusal(path) == f"is packed with gzip: name it {path}.gz"
+    assert refusal(path) == f"is compressed with gzip: rename it to {path}.gz"
     path.rename(tmp_path / "a.gz")
-    assert refusal(tmp_path / "a.gz") == "name it a.csv.gz where it holds a CSV file"
+    assert refusal(tmp_path / "a.gz") == "rename it to a.csv.gz if it contains a CSV file"
     (tmp_path / "table").touch()
-    assert refusal(tmp_path / "table").startswith("the name has no suffix; it may be .parquet, .pq, .csv")
+    assert refusal(tmp_path / "table").startswith("the name has no suffix; use .parquet, .pq, .csv")
 
 
 def test_a_link_of_git_annex_to_nothing_is_named(tmp_path: Path) -> None:
@@ -568,7 +569,7 @@ def test_folders_that_are_no_table_are_refused(tmp_path: Path) -> None:
     (tmp_path / "pointers").mkdir()
     (tmp_path / "pointers" / "a.parquet").write_text("version https://git-lfs.github.com/spec/v1\n")
     assert refusal(tmp_path / "pointers") == (
-        "/a.parquet is a pointer of Git LFS, not the data: fetch them with `git lfs pull`"
+        "/a.parquet is a pointer of Git LFS, not the data: fetch it with `git lfs pull`"
     )
 
 

@@ -1,1 +1,1 @@
-"""From a table of rows in time to checked, split and normalised windows."""
+"""Turn a table of rows in time into checked, split and normalised windows."""

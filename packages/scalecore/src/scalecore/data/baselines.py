@@ -1,7 +1,7 @@
-"""What simple rules reach on the validation windows: every result is shown beside them (guard G09).
+"""Baselines: simple rules evaluated on the validation windows, shown next to every result (guard G09).
 
-They are fit on training windows, once for a study and split, and see no test window. At row t they know the rows up to
-t and the labels whose future lies in these rows, as a model would at that time.
+They are fit on training windows, once per study and split, and use no test window. At row t they use the rows up to t
+and the labels that are known by then, like a model.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from scalecore.data.regression import (
 )
 
 VOLATILITY_ROWS = (5, 20, 60)
-"""Trailing rows of the volatilities: about a week, a month and a quarter of trading days."""
+"""Numbers of trailing rows for the volatilities: about a week, a month and a quarter of trading days."""
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
@@ -37,18 +37,18 @@ Rows = npt.NDArray[np.int64]
 
 @frozen(kw_only=True, eq=False)
 class Baseline:
-    """A simple rule on the validation windows. One that cannot be computed has a `reason` and no number.
+    """The result of a simple rule on the validation windows. If it cannot be computed, it has a `reason` and no loss.
 
-    `loss` is the mean over windows in the units of training: binary cross-entropy or cross-entropy in nats, for a
-    forecast the squared error. `over_prior` is the mean of this rule's loss less that of the constant prior, window by
-    window: below 0 it knows more than the base rate. `accuracy` (at probability 0.5, or of the most probable class) and
-    `auc` (of several classes the mean of each against the rest) are None for a forecast. Intervals are of 95 %, by
-    block bootstrap with the same resamples for all baselines; they are None where there are too few windows.
+    `loss` is the mean over windows: binary cross-entropy or cross-entropy in nats, for a forecast the squared error.
+    `over_prior` is the mean difference to the loss of the constant prior, window by window: below 0 the rule is better
+    than the base rate. `accuracy` (at probability 0.5, or of the most probable class) and `auc` (for several classes
+    the mean of one-against-rest) are None for a forecast. Intervals are 95 % intervals by block bootstrap with the same
+    resamples for all baselines; they are None if there are too few windows.
     """
 
     name: str
     text: str
-    """One line for people."""
+    """A one-line description."""
     reason: str | None = None
     loss: float | None = None
     loss_interval: MetricInterval | None = None
@@ -60,7 +60,7 @@ class Baseline:
     """[windows, outputs] logits or forecasts, for paired comparisons with a trial; not part of the JSON form."""
 
     def report(self) -> BaselineReport:
-        """All but `outputs`."""
+        """Return all fields except `outputs`."""
         return BaselineReport(**asdict(self, recurse=False, filter=lambda one, _: one.name != "outputs"))
 
 
@@ -75,23 +75,25 @@ def baselines(
     context: int,
     seed: int,
 ) -> list[Baseline]:
-    """All baselines of a split, the constant prior first.
+    """Compute all baselines of a split, the constant prior first.
 
-    `values` [rows, features] raw and not normalised, since prices are read from them; `labels` [rows]; `train` and
-    `val` the last rows of the windows, whose labels are known. `seed` draws the resamples; nothing else is random.
+    `values` [rows, features] are raw, because prices are read from them; `labels` are [rows]; `train` and `val` are the
+    last rows of the windows, all with known labels. `seed` seeds the resamples; nothing else is random.
 
-    `prior`: the training share of each class; of a forecast the training mean. `zero`: of forecasts only.
-    `previous_label`: the training shares of the classes after the last known label, which is that of row t - horizon,
-    each counted with one more window that is spread like the prior, so that no share is 0 for want of windows; a
-    forecast repeats that label. `last_values`: regression on the features of row t. `volatility`: regression on the
-    logarithms of the standard deviation of the log returns of the close within the last 5, 20 and 60 rows; of these no
-    more than the context, so that it sees no row that a model does not, and what proves that the parts share no row
-    covers it (G54).
+    - `prior`: the class frequencies in training; for a forecast the training mean.
+    - `zero`: for forecasts only.
+    - `previous_label`: the class frequencies in training after the last known label, that of row t - horizon. Each
+      count includes one more window, distributed like the prior, so that no frequency is 0. A forecast repeats the
+      last known label.
+    - `last_values`: regression on the features of row t.
+    - `volatility`: regression on the logarithms of the standard deviation of the close's log returns over the last 5,
+      20 and 60 rows. Only lengths within the context are used, so that it sees the same rows as a model, and the proof
+      that parts share no row covers it (G54).
 
-    Regressions are logistic, or linear for a forecast, on features standardised over training. Their ridge penalty is
-    features * overlap / windows, of training: a normal prior under which all features together move a logit by
-    about 1 (a forecast by the noise of the labels), with the windows counted as the overlap of labels leaves them.
-    No validation window has a say in it.
+    Regressions are logistic, or linear for a forecast, on features standardised over training. The ridge penalty is
+    features * overlap / windows in training. This is a normal prior under which all features together change a logit by
+    about 1 (a forecast by the noise of the labels), with overlapping windows counted once. It uses no validation
+    window.
     """
     end = int(max(train[-1], val[-1])) + 1
     data = _Data(
@@ -137,7 +139,7 @@ def baselines(
 
 @frozen(kw_only=True, eq=False)
 class _Data:
-    """Cut after the last window of training and validation."""
+    """The input of the rules, cut after the last window of training and validation."""
 
     values: Floats
     labels: Floats
@@ -166,11 +168,11 @@ class _Data:
 
 
 class _ImpossibleError(Exception):
-    """Why a baseline has no number."""
+    """The reason why a baseline cannot be computed."""
 
 
 def _rules(data: _Data) -> list[tuple[str, str, Callable[[_Data], Floats]]]:
-    """Name, text and rule of each baseline of the task; a rule gives outputs [validation windows, outputs]."""
+    """Return name, text and rule of each baseline of the task; a rule returns outputs [validation windows, outputs]."""
     kind = "linear regression" if data.is_forecast else "logistic regression"
     mean = "training mean" if data.is_forecast else "class frequencies in training"
     before = "one row" if data.overlap == 1 else f"{data.overlap} rows"
@@ -193,7 +195,7 @@ def _prior(data: _Data) -> Floats:
 
 
 def _previous_label(data: _Data) -> Floats:
-    # The label of row s is known when row s + overlap is; one of the same row would be the answer.
+    # The label of row s is known at row s + overlap; using it earlier would leak the answer.
     known = np.concatenate([np.full(data.overlap, np.nan), data.labels[: -data.overlap]])
     before = known[data.val]
     if data.is_forecast:
@@ -201,7 +203,7 @@ def _previous_label(data: _Data) -> Floats:
     train = data.train[~np.isnan(known[data.train])]
     counts = np.zeros((data.classes + 1, data.classes))
     np.add.at(counts, (known[train].astype(np.int64), data.labels[train].astype(np.int64)), 1.0)
-    # The last row stays empty: after no known label there is only the prior.
+    # The last row stays empty: without a known label, only the prior applies.
     counts += data.counts / len(data.train)
     state = np.where(np.isnan(before), data.classes, before).astype(np.int64)
     return _logits((counts / counts.sum(axis=1, keepdims=True))[state], data)
@@ -218,7 +220,7 @@ def _volatility(data: _Data) -> Floats:
     used = input_rows(ends, context=data.context, rows=len(data.values))
     close = data.values[:, column]
     if (close[used] <= 0).any():
-        raise _ImpossibleError(f"{data.features[column]!r} is not above 0 everywhere, so it is no price")
+        raise _ImpossibleError(f"{data.features[column]!r} is not always positive, so it is not a price")
     spans = [rows for rows in VOLATILITY_ROWS if rows <= data.context]
     if not spans:
         raise _ImpossibleError(f"the context of {data.context} rows is shorter than {VOLATILITY_ROWS[0]}")
@@ -226,7 +228,7 @@ def _volatility(data: _Data) -> Floats:
     columns = []
     for rows in spans:
         spread = np.lib.stride_tricks.sliding_window_view(returns, rows - 1)[ends - rows + 1].std(axis=1)
-        # A price that stands still has no logarithm of its spread: nothing counts as less than the least of training.
+        # The spread of a constant price has no logarithm: the minimum is the smallest positive spread in training.
         moved = spread[: len(data.train)]
         least = moved[moved > 0].min(initial=np.inf)
         columns.append(np.log(np.maximum(spread, least)) if np.isfinite(least) else np.zeros(len(ends)))
@@ -234,7 +236,7 @@ def _volatility(data: _Data) -> Floats:
 
 
 def _close_column(data: _Data) -> int:
-    """The feature with the close that the target reads, in any case of letters."""
+    """Return the column of the close that the target reads, ignoring case if necessary."""
     wanted = data.target.columns.get("close", "close")
     for spelling in (str, str.lower):
         found = [number for number, name in enumerate(data.features) if spelling(name) == spelling(wanted)]
@@ -244,7 +246,7 @@ def _close_column(data: _Data) -> int:
 
 
 def _regression(x: Floats, data: _Data) -> Floats:
-    """Outputs from `x`, the features of the training windows and then of the validation windows."""
+    """Return outputs from `x`, the features of the training windows followed by those of the validation windows."""
     count = len(data.train)
     x = standardised(x, fit_rows=count)
     if not x.shape[1]:
@@ -263,7 +265,7 @@ def _regression(x: Floats, data: _Data) -> Floats:
 
 
 def _logits(chances: Floats, data: _Data) -> Floats:
-    """Of the probabilities [n, classes]: of a binary target the log odds [n, 1], else their logarithms."""
+    """Convert probabilities [n, classes] to log odds [n, 1] for a binary target, otherwise to logarithms."""
     with np.errstate(divide="ignore"):
         logs: Floats = np.log(chances)
     return logs[:, 1:] - logs[:, :1] if data.target.task == "binary" else logs
@@ -278,12 +280,12 @@ def _losses(outputs: Floats, data: _Data) -> Floats:
     losses = cross_entropies(outputs, labels.astype(np.int64))
     if not np.isfinite(losses).all():
         label = labels[~np.isfinite(losses)][0]
-        raise _ImpossibleError(f"class {label:g} occurs in validation and not in training, which costs infinitely much")
+        raise _ImpossibleError(f"class {label:g} occurs in validation but not in training: the loss is infinite")
     return losses
 
 
 def _accuracy_and_auc(outputs: Floats, data: _Data) -> tuple[float | None, float | None]:
-    """As the training core defines them."""
+    """Compute accuracy and AUC as the trainer defines them."""
     if data.is_forecast:
         return None, None
     labels, chances = data.labels[data.val], probabilities(outputs)

@@ -1,9 +1,9 @@
-"""A calibrator: from a model's logit to a probability that can be believed; stored as JSON, applied by numpy alone.
+"""A calibrator maps a model's logit to a calibrated probability. It is stored as JSON and applied with numpy only.
 
     calibrator = read_calibrator(study_folder, trial=record.number, identity=record.hash)
 
-`scalecore analyze calibration` writes one for a trial, `scalecore evaluate` puts it into the model, `scalecore predict`
-applies it. It belongs to one training, which it names by the trial's hash.
+`scalecore analyze calibration` writes one for a trial, `scalecore evaluate` adds it to the model, `scalecore predict`
+applies it. It belongs to one training run, identified by the trial's hash.
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ def _plain(about: Mapping[str, Any]) -> dict[str, Any]:
 
 @frozen(kw_only=True)
 class Calibrator:
-    """`temperature` and `platt` are sigmoid(slope * logit + intercept); `isotonic` joins the knots (logit, probability)
-    by straight lines and is level beyond them. `about` tells what it was fitted on.
+    """A fitted calibrator; `about` describes the data of the fit.
+
+    `temperature` and `platt` are sigmoid(slope * logit + intercept). `isotonic` interpolates linearly between the knots
+    (logit, probability) and is constant beyond them.
     """
 
     kind: str
@@ -41,7 +43,7 @@ class Calibrator:
     about: Mapping[str, Any] = field(factory=dict, converter=_plain)
 
     def apply(self, logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        """Probabilities [windows] of the positive class from logits [windows]."""
+        """Return probabilities [windows] of the positive class from logits [windows]."""
         values = np.asarray(logits, dtype=np.float64)
         if self.kind == "isotonic":
             joined: npt.NDArray[np.float64] = np.interp(values, self.logits, self.chances)
@@ -49,28 +51,28 @@ class Calibrator:
         return probabilities((self.slope * values + self.intercept)[:, None])[:, 0]
 
     def to_json(self) -> dict[str, Any]:
-        """All fields as strict JSON types."""
+        """Return all fields as strict JSON types."""
         content: dict[str, Any] = plain(asdict(self))
         return content
 
 
 def calibrator_from(content: Mapping[str, Any]) -> Calibrator:
-    """What `to_json` made; `DataError` for a kind that this version does not know."""
+    """Create a calibrator from the result of `to_json`; raise `DataError` for an unknown kind."""
     if content.get("kind") not in KINDS:
-        raise DataError(f"a calibrator of kind {content.get('kind')!r}; this scalecore knows {', '.join(KINDS)}")
+        raise DataError(f"unknown calibrator kind {content.get('kind')!r}; this version supports {', '.join(KINDS)}")
     names = ("kind", "slope", "intercept", "logits", "chances", "about")
     return Calibrator(**{name: content[name] for name in names})
 
 
 def calibrator_file(trial: int) -> str:
-    """Its name in `analyses/calibration` of the study's folder."""
+    """Return the calibrator's file name in `analyses/calibration` of the study's folder."""
     return f"trial_{trial:04d}.calibrator.json"
 
 
 def read_calibrator(folder: Path, *, trial: int, identity: str) -> Calibrator | None:
-    """The calibrator that was chosen for a trial of the study in `folder`.
+    """Return the calibrator chosen for a trial of the study in `folder`.
 
-    None where there is none, or where it is of another training than `identity`.
+    None if there is none, or if it belongs to another training run than `identity`.
     """
     content = read_json(folder / "analyses" / "calibration" / calibrator_file(trial))
     if not isinstance(content, dict) or content.get("about", {}).get("hash") != identity:

@@ -1,4 +1,4 @@
-"""What refuses data before compute is spent: values, times, labels, and parts too small or with one class only."""
+"""Checks that refuse data before training: values, times, labels, and parts that are too small or have one class."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 
 def check_panel(panel: Panel) -> None:
-    """Shapes, times, features and labels of a panel; a DataError names the column and the first bad row."""
+    """Check shapes, times, features and labels of a panel; a DataError names the column and the first bad row."""
     rows = len(panel.times)
     if panel.values.shape != (rows, len(panel.features)):
         raise DataError(
@@ -46,7 +46,7 @@ def check_panel(panel: Panel) -> None:
 
 
 def check_times(times: npt.NDArray[np.datetime64], *, name: str) -> None:
-    """Times [rows] are datetimes, ascending and unique; the DataError names the first row that is not."""
+    """Check that times [rows] are ascending, unique datetimes; a DataError names the first bad row."""
     if not np.issubdtype(times.dtype, np.datetime64):
         raise DataError(f"{name}: times are {times.dtype}, not datetimes")
     missing = np.flatnonzero(np.isnat(times))
@@ -57,7 +57,7 @@ def check_times(times: npt.NDArray[np.datetime64], *, name: str) -> None:
         row = int(backward[0]) + 1
         if times[row] == times[row - 1]:
             raise DataError(
-                f"{name}: rows {row - 1} and {row} have one time, {stamp(times[row])}; times must be unique"
+                f"{name}: rows {row - 1} and {row} have the same time, {stamp(times[row])}; times must be unique"
             )
         raise DataError(
             f"{name}: row {row} ({stamp(times[row])}) comes after row {row - 1} ({stamp(times[row - 1])}); sort the "
@@ -68,7 +68,7 @@ def check_times(times: npt.NDArray[np.datetime64], *, name: str) -> None:
 def check_finite(
     values: npt.NDArray[np.float64], *, columns: Sequence[str], times: npt.NDArray[np.datetime64], name: str
 ) -> None:
-    """`values` [rows, columns] are finite and fit into float32 (guard G50); the DataError names the first bad one."""
+    """Check that `values` [rows, columns] are finite in float32 (guard G50); a DataError names the first bad one."""
     with np.errstate(invalid="ignore"):
         bad = ~(np.abs(values) <= _LARGEST)
     if not bad.any():
@@ -95,9 +95,9 @@ def _check_labels(
     if len(gaps):
         row, begin = int(gaps[0]), int(known[0])
         remedy = (
-            f"leave out the first {begin}: start: {stamp(times[begin])}"
+            f"skip the first {begin}: start: {stamp(times[begin])}"
             if len(gaps) == begin
-            else "fill it or cut it off"
+            else "fill the gap or remove the row"
         )
         raise DataError(f"{name}: row {row} ({stamp(times[row])}) has no label, though later rows have; {remedy}")
     if target.task == "forecast":
@@ -120,7 +120,7 @@ def check_parts(
     min_validation_samples: int,
     min_validation_positives: int,
 ) -> None:
-    """Refuse a part with one class only (guard G06), and too few validation samples to rank trials (G02)."""
+    """Refuse a part with only one class (guard G06), and too few validation samples to rank trials (G02)."""
     for part in PARTS:
         only = parts[part].only_label
         if only is not None:

@@ -1,4 +1,4 @@
-"""Times and lengths of time as text."""
+"""Format times and durations as text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def clock_changed(local: np.datetime64, *, forward: bool) -> bool:
-    """Whether the clock of any zone was set forward over this local time, or else back to it, so that it came twice."""
+    """Return True if any zone's clock was set forward over this local time, or back so that it occurred twice."""
     moment = local.astype("datetime64[s]").item()
     for zone in map(ZoneInfo, available_timezones()):
         first, second = (moment.replace(tzinfo=zone, fold=fold).utcoffset() for fold in (0, 1))
@@ -18,7 +18,7 @@ def clock_changed(local: np.datetime64, *, forward: bool) -> bool:
 
 
 def stamp(moment: np.datetime64) -> str:
-    """A time as ISO text: `2019-01-02` where it is midnight, else `2019-01-02T15:30:00`, with the fraction it has."""
+    """Format a time as ISO text: `2019-01-02` for midnight, otherwise `2019-01-02T15:30:00` with any fraction."""
     day, _, clock = str(np.datetime_as_string(moment.astype("datetime64[ns]"))).partition("T")
     whole, _, fraction = clock.partition(".")
     fraction = fraction.rstrip("0")
@@ -27,7 +27,7 @@ def stamp(moment: np.datetime64) -> str:
 
 
 def span(seconds: float) -> str:
-    """A length of time in its largest units: `1 day`, `4 days 6 h`, `17 h 30 min`, `5 min`, `0.25 s`."""
+    """Format a duration in its largest units: `1 day`, `4 days 6 h`, `17 h 30 min`, `5 min`, `0.25 s`."""
     parts, rest = [], round(seconds, 3)
     for unit, size in (("day", 86400), ("h", 3600), ("min", 60)):
         count, rest = divmod(rest, size)

@@ -1,4 +1,4 @@
-"""The folder of prepared data: written whole or not at all, verified before it is used again."""
+"""The folder of prepared data: written atomically, verified before reuse."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ DATA_FILE = "data.json"
 
 
 def read_description(folder: Path) -> DataReport:
-    """The description of the data in `folder`; DataError where there is none."""
+    """Return the description of the data in `folder`; raise DataError if there is none."""
     stored = _read(folder)
     if stored is None:
-        raise DataError(f"{folder} holds no prepared data: its {DATA_FILE} is missing or damaged; run the study again")
+        raise DataError(f"{folder} has no prepared data: its {DATA_FILE} is missing or damaged; run the study again")
     return _report(folder, stored)
 
 
 def store(folder: Path, *, arrays: Mapping[str, npt.NDArray[Any]], description: DataReport) -> None:
-    """Write each array as NAME.npy, then data.json, into `folder`; what is there already and whole is left alone."""
+    """Write each array as NAME.npy, then data.json, to `folder`; keep existing complete data."""
     stored = _read(folder)
     if stored is None and folder.exists() and any(folder.iterdir()) and not (folder / DATA_FILE).exists():
-        raise DataError(f"{folder} is not empty and holds no prepared data; choose another folder, or empty it")
+        raise DataError(f"{folder} is not empty and has no prepared data; choose another folder, or empty it")
     if stored is not None:
         if stored["fingerprint"] != description.fingerprint:
             raise RefusedError(
-                f"{folder} holds other data (fingerprint {stored['fingerprint'][:12]}) than the experiment now has "
+                f"the data in {folder} (fingerprint {stored['fingerprint'][:12]}) is not that of the experiment "
                 f"({description.fingerprint[:12]}): the source, the target, the split or the features changed. Use "
-                "another output folder, or bring the old data back",
+                "another output folder, or restore the old data",
                 guard="G52",
             )
         if _is_whole(folder, files=stored["files"], names=list(arrays)):
@@ -49,7 +49,7 @@ def store(folder: Path, *, arrays: Mapping[str, npt.NDArray[Any]], description: 
                 write_json(folder / DATA_FILE, now)
             return
     partial = folder.with_name(f"{folder.name}.partial")
-    # Left by a process that died while it wrote.
+    # Remove the remains of a process that died while writing.
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     files = {}
@@ -62,14 +62,14 @@ def store(folder: Path, *, arrays: Mapping[str, npt.NDArray[Any]], description: 
         files[path.name] = {"bytes": path.stat().st_size, "sha256": _checksum(path)}
     write_json(partial / DATA_FILE, {**description.plain(), "files": files})
     if folder.exists():
-        # An attempt that still maps the old files keeps them until it ends.
+        # An attempt that still maps the old files keeps access to them until it ends.
         shutil.rmtree(folder)
     os.replace(partial, folder)
     sync_folder(folder.parent)
 
 
 def _read(folder: Path) -> dict[str, Any] | None:
-    """The content of data.json; None where it is missing or damaged."""
+    """Return the content of data.json; None if it is missing or damaged."""
     stored = read_json(folder / DATA_FILE)
     try:
         _report(folder, stored)

@@ -1,8 +1,8 @@
-"""Where the parts of a split lie: the rule of the file, or what these rows allow where the file leaves it open.
+"""Choose the layout of a split: the options of the file, and values that fit the rows for options that it omits.
 
-Ten years of daily rows are too few for the gap that the look-back of slow features asks for, and for five pieces with
-a window and a gap each. What the file leaves out is then chosen smaller, and flagged; what it sets stays. A split that
-cannot be made is refused with values that can, each of them tried by the code that refused.
+Ten years of daily rows are too few for the gap that the look-back of slow features requires, and for five pieces with a
+window and a gap each. Omitted options then get smaller values, which are flagged; options in the file are never
+changed. An impossible split is refused with a list of values that work, each verified by the same code.
 """
 
 from __future__ import annotations
@@ -24,31 +24,31 @@ if TYPE_CHECKING:
     from scalecore.api.panel import Panel
 
 _SHARES = ((0.7, 0.15, 0.15), (0.6, 0.25, 0.15), (0.5, 0.35, 0.15))
-"""Training, validation and test, the default first: a larger validation part where that one ranks no trials (G02)."""
+"""Shares of training, validation and test: the default, then larger validation parts, to rank trials (G02)."""
 _FIRST_TRAIN = (0.5, 0.4, 0.3)
-"""The same of `walk-forward`, whose pieces share what the first training leaves."""
+"""Shares of the first training of `walk-forward`; its folds divide the rest."""
 _EIGHTHS = range(7, 0, -1)
 
 _Change = Mapping[str, Any]
-"""Options of the split by name, and `context`, with other values than the file's."""
+"""Changed options of the split by name, and possibly `context`."""
 
 
 @frozen(kw_only=True)
 class Layout:
-    """The parts with their labels' statistics, and the options that the rows made smaller than their defaults."""
+    """The parts with statistics of their labels, and the options with values below their defaults."""
 
     parts: Parts
     prior: Prior
     statistics: Mapping[str, PartStatistics]
     chosen: Mapping[str, Any]
-    """By name, other than `purge`; empty where the defaults fit."""
+    """Options by name, except `purge`; empty if the defaults fit."""
 
 
 def choose_layout(panel: Panel, *, samples: int, positives: int) -> Layout:
-    """The first of the layouts that the file leaves open of which no guard refuses a part.
+    """Return the first layout allowed by the file that passes all guards, starting with the defaults.
 
-    The first of all is the full rule, as it always was. `samples` and `positives` are what validation needs at least
-    (G02). Raises the error of the layout nearest to the file, with values that work, where there is none.
+    `samples` and `positives` are the minimum numbers of validation windows (G02). If no layout passes, raises the error
+    of the layout nearest to the file, with values that work.
     """
     narrowest = {"purge": _smallest(panel)} if panel.split.purge == "auto" else {}
     refusal: DataError | RefusedError | None = None
@@ -56,13 +56,13 @@ def choose_layout(panel: Panel, *, samples: int, positives: int) -> Layout:
         try:
             return _tried(panel, change, samples=samples, positives=positives)
         except (DataError, RefusedError) as error:
-            # With the narrowest gap, where the file leaves it open, a message names what truly is in the way.
+            # The error with the narrowest gap, if the file does not set it, names the real obstacle.
             if refusal is None or change == narrowest:
                 refusal = error
     assert refusal is not None
-    one_class = isinstance(refusal, RefusedError) and refusal.guard == "G06"  # what is wrong with labels stays wrong
+    one_class = isinstance(refusal, RefusedError) and refusal.guard == "G06"  # no layout repairs the labels
     working = "" if one_class else _working(panel, narrowest, samples=samples, positives=positives)
-    text = f"; tried, and working: {working}" if working else ""
+    text = f"; these values work: {working}" if working else ""
     if isinstance(refusal, RefusedError):
         raise RefusedError(str(refusal).removesuffix(f" [{refusal.guard}]") + text, guard=refusal.guard)
     raise DataError(f"{refusal}{text}")
@@ -98,7 +98,7 @@ def _tried(panel: Panel, change: _Change, *, samples: int, positives: int) -> La
 
 
 def _fallbacks(split: Split, *, narrowest: _Change) -> Iterator[dict[str, Any]]:
-    """What the file leaves open, made smaller: the look-back in the gap, then the number of pieces, then training."""
+    """Yield smaller values of omitted options: first the look-back in the gap, then the pieces, then training."""
     for shares, pieces in itertools.product(_shares(split), _pieces(split)):
         change = {**narrowest, **pieces, **shares}
         if change:
@@ -106,7 +106,7 @@ def _fallbacks(split: Split, *, narrowest: _Change) -> Iterator[dict[str, Any]]:
 
 
 def _pieces(split: Split) -> list[dict[str, Any]]:
-    """The default number first, as no change; only where the file gives none."""
+    """Yield numbers of pieces, the default first (no change); only the default if the file sets a number."""
     if split.kind == "scattered" and split.blocks is None:
         return [{}, *({"blocks": count} for count in range(split.block_count - 1, 1, -1))]
     if split.kind == "walk-forward" and split.folds is None and split.fold is None:
@@ -115,7 +115,7 @@ def _pieces(split: Split) -> list[dict[str, Any]]:
 
 
 def _shares(split: Split) -> list[dict[str, Any]]:
-    """Only where there are pieces: one stretch has no way out but more rows, and its guards say so."""
+    """Yield shares for splits with several pieces; a contiguous split needs more rows, which its errors report."""
     if split.kind == "contiguous" or (split.train, split.val, split.test) != (None, None, None):
         return [{}]
     if split.kind == "walk-forward":
@@ -124,9 +124,9 @@ def _shares(split: Split) -> list[dict[str, Any]]:
 
 
 def _working(panel: Panel, narrowest: _Change, *, samples: int, positives: int) -> str:
-    """Values that pass, tried one option at a time, then two, then more; an empty text where nothing does.
+    """Return values that pass, changing one option at a time, then two, then more; empty if none pass.
 
-    A gap that the file leaves open is tried at its `narrowest`, and need not be written.
+    A gap that the file does not set is tried at its `narrowest` and is not listed.
     """
     options = _alternatives(panel)
     for count in range(1, len(options) + 1):
@@ -145,7 +145,7 @@ def _working(panel: Panel, narrowest: _Change, *, samples: int, positives: int) 
 
 
 def _gap(panel: Panel, narrowest: _Change, change: _Change) -> _Change:
-    """The narrowest gap of a shorter context is narrower too."""
+    """Return the narrowest gap, which is smaller for a shorter context."""
     if not narrowest or "context" not in change:
         return narrowest
     return {"purge": smallest_purge(context=change["context"], horizon=panel.target.label_span)}
@@ -156,13 +156,13 @@ def _merged(values: Sequence[_Change]) -> dict[str, Any]:
 
 
 def _alternatives(panel: Panel) -> list[list[dict[str, Any]]]:
-    """For each option that may be in the way the values to try, the nearest to the file's first."""
+    """Return the values to try for each relevant option, starting with the nearest to the file's."""
     split, rows = panel.split, panel.times
     found: list[list[dict[str, Any]]] = [] if split.purge == "auto" else [[{"purge": _smallest(panel)}]]
     if split.kind == "scattered":
         found.append([{"blocks": count} for count in _fewer(split.block_count)])
     if split.kind == "walk-forward":
-        # Of fewer folds the last one is tried, which trains on the most rows.
+        # With fewer folds, try the last one, which trains on the most rows.
         found.append(
             [{"folds": count, **({} if split.fold is None else {"fold": count})} for count in _fewer(split.fold_count)]
         )
@@ -178,12 +178,12 @@ def _alternatives(panel: Panel) -> list[list[dict[str, Any]]]:
 
 
 def _fewer(count: int) -> list[int]:
-    """Every number below, of many those by eighths, from the largest to 1."""
+    """Return smaller numbers from the largest to 1: all of the smallest ones, and eighths of `count`."""
     return sorted({*range(1, min(count, 9)), *(count * part // 8 for part in _EIGHTHS)} - {0, count}, reverse=True)
 
 
 def _text(change: _Change) -> str:
-    """As a file has it: `context: 30 with split: {blocks: 3, purge: 33}`."""
+    """Format a change as in the file: `context: 30 with split: {blocks: 3, purge: 33}`."""
     split = ", ".join(f"{name}: {json.dumps(value)}" for name, value in change.items() if name != "context")
     parts = ([f"context: {change['context']}"] if "context" in change else []) + (
         [f"split: {{{split}}}"] if split else []

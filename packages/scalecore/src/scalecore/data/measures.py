@@ -1,6 +1,6 @@
-"""What validation outputs are worth, in numpy: the task's loss and the metrics that follow from outputs alone.
+"""Compute the task's loss and metrics from validation outputs, in numpy.
 
-For trainers that give outputs and leave the measuring to the core. Metrics are defined as those of `scalecore_torch`.
+For trainers that return outputs and leave the metrics to the core. The definitions equal those of `scalecore_torch`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ MEASURES: Mapping[str, tuple[str, ...]] = {
     "multiclass": ("val_loss", "accuracy", "auc", "brier", "confusion_matrix", "predictions"),
     "forecast": ("val_loss", "mae", "rmse", "sign_accuracy", "r2", "predictions"),
 }
-"""What `measures` gives, by task."""
+"""Names of the results of `measures`, by task."""
 
 Floats = npt.NDArray[np.floating[Any]]
 Doubles = npt.NDArray[np.float64]
 
 
 def losses_of(outputs: Floats, labels: Floats, *, task: str) -> Doubles:
-    """[windows] the loss whose mean is `val_loss`: cross-entropy in nats, or the squared error of the first output."""
+    """Return the losses [windows] with mean `val_loss`: cross-entropy in nats, or squared error of the first output."""
     wide = outputs.astype(np.float64)
     if task == "forecast":
         squares: Doubles = (wide[:, 0] - labels.astype(np.float64)) ** 2
@@ -34,17 +34,17 @@ def losses_of(outputs: Floats, labels: Floats, *, task: str) -> Doubles:
 
 
 def measures(outputs: Floats, labels: Floats, *, task: str) -> dict[str, Any]:
-    """All of `MEASURES` for outputs [windows, outputs], logits or forecasts; None for what is not defined."""
+    """Compute all `MEASURES` of outputs [windows, outputs], logits or forecasts; undefined metrics are None."""
     with np.errstate(invalid="ignore"):
         found: dict[str, Any] = {"val_loss": float(losses_of(outputs, labels, task=task).mean())}
     if not np.isfinite(outputs).all():
-        return found  # nothing else is defined, and the training has diverged
+        return found  # the training has diverged; other metrics are undefined
     wide = outputs.astype(np.float64)
     return found | (_of_forecast(wide[:, 0], labels) if task == "forecast" else _of_classes(wide, labels))
 
 
 def area_under_roc(scores: Floats, positive: npt.NDArray[np.bool_]) -> float | None:
-    """Mann-Whitney U of mean ranks, as a share; None of one class."""
+    """Return the Mann-Whitney U of mean ranks as a share; None for one class."""
     positives = int(positive.sum())
     negatives = len(positive) - positives
     if not positives or not negatives:
@@ -70,7 +70,7 @@ def _of_classes(logits: Doubles, labels: Floats) -> dict[str, Any]:
     truth, chances = labels.astype(np.int64), probabilities(logits)
     if chances.shape[1] == 1:
         chances = np.column_stack([1 - chances, chances])
-        # At a half exactly, class 1, as the trainer `torch` has it.
+        # Exactly 0.5 is class 1, as in the trainer `torch`.
         predicted = (chances[:, 1] >= 0.5).astype(np.int64)
         area, shown = area_under_roc(logits[:, 0], truth == 1), chances[:, 1]
         brier = float(((chances[:, 1] - truth) ** 2).mean())

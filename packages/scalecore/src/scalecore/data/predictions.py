@@ -1,6 +1,6 @@
-"""What a model says about every window of a part, kept so that trials can be compared window by window.
+"""The predictions of a model for every window of a part, stored to compare trials window by window.
 
-One compressed `.npz` per trial, of plain arrays: nothing in it is pickled, and reading it executes nothing.
+One compressed `.npz` of plain arrays per trial, without pickles: reading it executes no code.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ def _plain(about: Mapping[str, Any]) -> dict[str, Any]:
 
 @frozen(kw_only=True, eq=False)
 class Predictions:
-    """One model on one part of the data.
+    """Predictions of one model on one part of the data.
 
-    `outputs` [windows, outputs]: logits, or forecasts in the target's unit; `labels` [windows] in that unit; both are
-    float32, and float64 of a forecast that was trained on another scale (`target_scale` of the data); `times`
-    datetime64[ns] [windows]: the time of each window's last row, which names the window in every study of the same
-    series; `rows` int64 [windows]: the number of that row in the study's prepared data.
+    `outputs` [windows, outputs] are logits, or forecasts in the target's unit; `labels` [windows] are in the same unit.
+    Both are float32, or float64 for a forecast trained on another scale (`target_scale` of the data). `times`
+    datetime64[ns] [windows] are the times of the windows' last rows, which identify a window in all studies of the same
+    series. `rows` int64 [windows] are the numbers of these rows in the study's prepared data.
 
-    `about` tells what they are of: `part` (`val` or `test`), `epoch` (the best one, from 1), `task`, `data` (the
-    fingerprint), `target` (the hash of the label's definition), `horizon` (how often labels overlap), `point` (the
-    column of `outputs` that is the forecast itself).
+    `about` describes the predictions: `part` (`val` or `test`), `epoch` (the best one, from 1), `task`, `data` (the
+    fingerprint), `target` (the hash of the label's definition), `horizon` (the overlap of labels), `point` (the column
+    of `outputs` with the forecast itself).
     """
 
     outputs: npt.NDArray[np.floating[Any]]
@@ -50,8 +50,8 @@ class Predictions:
         return len(self.outputs)
 
     def losses(self) -> npt.NDArray[np.float64]:
-        """[windows] the loss whose mean is `val_loss`, whatever the model was trained with: cross-entropy in nats, or
-        the squared error of the forecast."""
+        """Return the losses [windows] with mean `val_loss`, whatever the training loss: cross-entropy in nats, or the
+        squared error of the forecast."""
         outputs, labels = self.outputs.astype(np.float64), self.labels.astype(np.float64)
         if self.about["task"] == "forecast":
             squares: npt.NDArray[np.float64] = (outputs[:, self.about["point"]] - labels) ** 2
@@ -60,10 +60,9 @@ class Predictions:
 
 
 def common_windows(first: Predictions, second: Predictions) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Indices into either of the windows that both have, in the order of time: a paired comparison is over these.
+    """Return the indices of the common windows in each, in order of time, for a paired comparison.
 
-    Raises `RefusedError` where they predict different things (guard G07), `DataError` where they are of different
-    parts.
+    Raises `RefusedError` if they have different targets (guard G07), `DataError` if they are from different parts.
     """
     for name in ("task", "target"):
         if first.about[name] != second.about[name]:
@@ -78,7 +77,7 @@ def common_windows(first: Predictions, second: Predictions) -> tuple[npt.NDArray
 
 
 def write_predictions(path: Path, predictions: Predictions) -> str:
-    """Store them as `path`, whole or not at all, durably; the SHA-256 of the file."""
+    """Write the predictions to `path`, atomically and durably; return the SHA-256 of the file."""
     with replacing(path) as temporary:
         with temporary.open("wb") as stream:
             np.savez_compressed(
@@ -93,18 +92,18 @@ def write_predictions(path: Path, predictions: Predictions) -> str:
 
 
 def read_predictions(path: Path) -> Predictions:
-    """What `write_predictions` stored; `DataError` where it is missing or damaged."""
+    """Read a file of `write_predictions`; raise `DataError` if it is missing or damaged."""
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             about = json.loads(str(arrays["about"]))
             return Predictions(about=about, **{name: arrays[name] for name in ("outputs", "labels", "times", "rows")})
     except FileNotFoundError:
-        raise DataError(f"{path}: there are no predictions here") from None
+        raise DataError(f"{path}: no such file of predictions") from None
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path}: the predictions are damaged ({error}); bring the file back from a backup") from None
+        raise DataError(f"{path}: the predictions are damaged ({error}); restore the file from a backup") from None
 
 
 def checksum(path: Path) -> str:
-    """SHA-256 of a file."""
+    """Return the SHA-256 of a file."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

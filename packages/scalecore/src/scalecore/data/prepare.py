@@ -1,4 +1,4 @@
-"""From a panel to a description, and to a folder of memory-mapped arrays that attempts train on."""
+"""Describe a panel, and store it as a folder of memory-mapped arrays for the attempts."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def describe(
 ) -> DataReport:
     """Split, check and describe a panel without writing anything.
 
-    `raw_target` trains a forecast in the target's unit, as version 0.1 did: its studies continue that way. Raises
-    DataError where the data cannot be trained on, RefusedError where a guard says no (G02, G06, G54).
+    `raw_target` trains a forecast in the target's unit, for studies of version 0.1. Raises DataError if the data cannot
+    be trained on, RefusedError if a guard refuses it (G02, G06, G54).
     """
     return _work(
         panel, samples=min_validation_samples, positives=min_validation_positives, raw_target=raw_target
@@ -68,14 +68,14 @@ def prepare(
     min_validation_positives: int = 20,
     raw_target: bool = False,
 ) -> DataReport:
-    """Split, check and normalise a panel, and store it in `folder`, all or nothing.
+    """Split, check and normalise a panel, and store it in `folder` atomically.
 
-    Files: `values.npy` float32 [rows, features] normalised, `labels.npy` float32 [rows] with NaN where unknown (of a
-    forecast standardised by the description's `target_scale`, where it has one), `times.npy` datetime64[ns] [rows],
+    Files: `values.npy` float32 [rows, features] normalised, `labels.npy` float32 [rows] with NaN where unknown (for a
+    forecast standardised with the description's `target_scale`, if set), `times.npy` datetime64[ns] [rows],
     `train.npy`, `val.npy` and `test.npy` int64 [windows] with the last row of each window, `data.json` with the
-    description and the checksums of the other files. A folder that holds the same data is verified and used again, a
-    damaged one is written anew, and one that holds other data is refused (RefusedError, guard G52).
-    Raises as `describe` does. One process at a time may prepare a folder: the study's lock sees to that.
+    description and the checksums of the other files. A folder with the same data is verified and reused, a damaged one
+    is rewritten, and one with other data is refused (RefusedError, guard G52).
+    Raises the same errors as `describe`. The study's lock ensures that only one process prepares a folder.
     """
     work = _work(panel, samples=min_validation_samples, positives=min_validation_positives, raw_target=raw_target)
     labels, scale = panel.labels, work.scale
@@ -92,7 +92,7 @@ def prepare(
 def _work(panel: Panel, *, samples: int, positives: int, raw_target: bool) -> _Prepared:
     check_panel(panel)
     target, labels, times = panel.target, panel.labels, panel.times
-    # Sums depend on the order in memory in their last bit; one order makes one result.
+    # The last bit of a sum depends on the memory order; a fixed order makes results reproducible.
     values = np.ascontiguousarray(panel.values, dtype=np.float64)
     layout = choose_layout(panel, samples=samples, positives=positives)
     parts, prior, statistics = layout.parts, layout.prior, layout.statistics
@@ -159,8 +159,7 @@ def _work(panel: Panel, *, samples: int, positives: int, raw_target: bool) -> _P
 
 
 def _part(ends: npt.NDArray[np.int64], *, panel: Panel, digest: str, found: PartStatistics) -> PartReport:
-    """What a part has, and the dates that it touches. The labels of the last window may look further than the rows
-    known here go."""
+    """Describe a part and its dates. The label of its last window may depend on rows after the end of the table."""
     horizon, last_row = panel.target.label_span, len(panel.times) - 1
     times = panel.times
     first_label, last_label = (
@@ -191,13 +190,11 @@ def _flags(
     normaliser: Normaliser,
     described: Mapping[str, PartReport],
 ) -> list[dict[str, str]]:
-    """Warnings that are stored with every trial."""
+    """Return the warnings that are stored with every trial."""
     flags, parts = [dict(flag) for flag in panel.flags], layout.parts
     strong = list(dict.fromkeys(row.feature for row in drift if row.strong))
     if strong and panel.normalise == "none":
-        text = (
-            f"features drift strongly from training to validation or test, and nothing normalises them: {_few(strong)}"
-        )
+        text = f"features drift strongly from training to validation or test, and are not normalised: {_few(strong)}"
         flags.append({"guard": "G08", "text": text})
     if normaliser.constant:
         constant = [panel.features[column] for column in normaliser.constant]
@@ -227,13 +224,13 @@ def _few(names: list[str]) -> str:
 
 
 def _seed_data(panel: Panel, *, parts: Parts, scale: TargetScale) -> str:
-    """The fingerprint with standardised labels, of which rounding leaves what no change of the unit changes."""
+    """Return the fingerprint with standardised, rounded labels, which does not depend on the unit of the target."""
     standardised = np.round((panel.labels - scale.mean) / scale.std, 5)
     return _fingerprint(attrs.evolve(panel, labels=standardised), parts=parts, scaled=True)
 
 
 def _fingerprint(panel: Panel, *, parts: Parts, scaled: bool) -> str:
-    """sha256 of the content: not of the path, nor of how a file was written."""
+    """Return the SHA-256 of the content, which does not depend on the path or format of a file."""
     digest = hashlib.sha256()
     definition = {
         "features": list(panel.features),
@@ -241,12 +238,12 @@ def _fingerprint(panel: Panel, *, parts: Parts, scaled: bool) -> str:
         "split": parts.hash,
         "context": panel.context,
         "normalise": panel.normalise,
-        # Left out where it was not yet known, so that data prepared before keep their fingerprint.
+        # Omitted for raw targets, so that data prepared by version 0.1 keeps its fingerprint.
         **({"target_scale": CONVENTION} if scaled else {}),
     }
     digest.update(canonical_json(definition).encode())
     digest.update(panel.times.astype("datetime64[ns]").astype("<i8").tobytes())
-    # Adding zero makes -0.0 and 0.0 one, and every NaN is written as the same bits.
+    # Adding zero turns -0.0 into 0.0; every NaN gets the same bits.
     digest.update((panel.values.astype("<f8", order="C") + 0.0).tobytes())
     digest.update(np.where(np.isnan(panel.labels), np.nan, panel.labels + 0.0).astype("<f8").tobytes())
     return digest.hexdigest()

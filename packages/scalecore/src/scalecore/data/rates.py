@@ -1,4 +1,4 @@
-"""How many windows a rate is over: precision of one window is 0 or 1, whatever the model is worth (guard G19)."""
+"""Denominators of rates: the precision over one window is 0 or 1, however good the model is (guard G19)."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from statistics import NormalDist
 from typing import Any
 
 OWN_DENOMINATOR = ("precision",)
-"""Metrics whose windows the model chooses by what it predicts. Those of the others are of the data: G02 counts them
-before a study."""
+"""Metrics with a denominator that depends on the model's predictions. Denominators of other metrics depend only on the
+data, and G02 checks them before a study."""
 
 
 def denominator(metric: str, matrix: Mapping[str, int] | Sequence[Sequence[int]] | None) -> int | None:
-    """Windows that a rate of classes is over, from the confusion matrix; None for what is no such rate.
+    """Return the denominator of a rate in windows, from the confusion matrix; None for other metrics.
 
-    Of a binary target: of `precision` the windows predicted positive, of `recall` the positive ones. Of several
-    classes the least of a class that occurs: of `precision` among those that are predicted at all, since the precision
-    of the others is 0 by definition and no luck; 0 where none is.
+    For a binary target: the windows predicted positive for `precision`, the positive windows for `recall`. For several
+    classes: the minimum over the classes that occur; for `precision` only over those that are predicted, because the
+    precision of the others is 0 by definition; 0 if none is predicted.
     """
     if matrix is None or metric not in ("accuracy", "precision", "recall"):
         return None
@@ -32,7 +32,7 @@ def denominator(metric: str, matrix: Mapping[str, int] | Sequence[Sequence[int]]
 
 
 def wilson(share: float, count: float, *, level: float) -> tuple[float, float]:
-    """Interval of a share of `count` independent draws (Wilson 1927): it has a width also where all or none hit."""
+    """Return Wilson's interval (1927) of a share of `count` independent draws; it has a width even at 0 and 1."""
     z: Any = NormalDist().inv_cdf((1 + level) / 2)
     middle, spread = share + z**2 / (2 * count), z * (share * (1 - share) / count + (z / (2 * count)) ** 2) ** 0.5
     whole = 1 + z**2 / count

@@ -6,31 +6,31 @@ import numpy as np
 import numpy.typing as npt
 
 TOLERANCE = 1e-9
-"""Of the gradient, in coordinates in which the curvature is about 1, at which a fit is done."""
+"""A fit ends at this norm of the gradient, in coordinates with a curvature of about 1."""
 ACCEPTED = 1e-7
-"""Norm of the gradient of a fit whose cost no step lowers any more, short of the tolerance."""
+"""A fit that no step improves is accepted up to this norm of the gradient."""
 MAX_STEPS = 1000
 
 Floats = npt.NDArray[np.float64]
 
 
 def standardised(x: Floats, *, fit_rows: int) -> Floats:
-    """`x` [n, features] less the mean of its first `fit_rows` rows, by their standard deviation.
+    """Standardise `x` [n, features] with mean and standard deviation of its first `fit_rows` rows.
 
-    Features that are constant in these rows are left out.
+    Features that are constant in these rows are dropped.
     """
     fitted = x[:fit_rows]
     spread = fitted.std(axis=0)
-    # A constant may come out with a spread of rounding, and the spread of what is all but one may round to 0.
+    # Rounding may give a constant a spread above 0, and the spread of almost constant values may round to 0.
     varies = (fitted.max(axis=0) > fitted.min(axis=0)) & (spread > 0)
     scaled: Floats = (x[:, varies] - fitted[:, varies].mean(axis=0)) / spread[varies]
     return scaled
 
 
 def probabilities(logits: Floats) -> Floats:
-    """Of logits [n, 1] the probability of class 1, of logits [n, classes] that of each; in their shape."""
+    """Convert logits [n, 1] to probabilities of class 1, or logits [n, classes] to those of each class."""
     if logits.shape[1] == 1:
-        # By tanh, which overflows nowhere.
+        # tanh does not overflow.
         half: Floats = 0.5 * (1.0 + np.tanh(0.5 * logits))
         return half
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -39,7 +39,7 @@ def probabilities(logits: Floats) -> Floats:
 
 
 def cross_entropies(logits: Floats, labels: npt.NDArray[np.int64]) -> Floats:
-    """[n] losses in nats of logits [n, 1] against labels 0 and 1, or of logits [n, classes] against classes."""
+    """Return losses [n] in nats of logits [n, 1] for labels 0 and 1, or of logits [n, classes] for classes."""
     losses: Floats
     if logits.shape[1] == 1:
         losses = np.logaddexp(0.0, np.where(labels == 1, -1.0, 1.0) * logits[:, 0])
@@ -50,11 +50,11 @@ def cross_entropies(logits: Floats, labels: npt.NDArray[np.int64]) -> Floats:
 
 
 def logistic_regression(x: Floats, labels: npt.NDArray[np.int64], *, outputs: int, penalty: float) -> Floats | None:
-    """Coefficients [1 + features, outputs], the intercept first, of logits from `x` [n, features]; None if no fit.
+    """Return coefficients [1 + features, outputs], intercept first, of logits from `x` [n, features]; None without fit.
 
-    They minimise mean cross-entropy + penalty / 2 * (sum of squared coefficients but the intercepts). `outputs` is 1
-    for labels 0 and 1, else the number of classes. In coordinates whitened by the bound X'X / 4 of the Hessian
-    (Böhning and Lindsay 1988), where L-BFGS needs few steps whatever the features are.
+    They minimise mean cross-entropy + penalty / 2 * (sum of squared coefficients except the intercepts). `outputs` is 1
+    for labels 0 and 1, otherwise the number of classes. The fit uses coordinates whitened with the bound X'X / 4 of the
+    Hessian (Böhning and Lindsay 1988), in which L-BFGS needs few steps for any features.
     """
     from scipy.optimize import minimize
 
@@ -72,7 +72,7 @@ def logistic_regression(x: Floats, labels: npt.NDArray[np.int64], *, outputs: in
         return float(cross_entropies(logits, labels).mean() + 0.5 * np.vdot(point, shrunk)), gradient.ravel()
 
     start = np.zeros(design.shape[1] * outputs)
-    # Only the gradient ends the search: the cost is flat to its last digit before that.
+    # Only the gradient ends the search: the cost stops changing in its last digit earlier.
     limits = {"gtol": TOLERANCE, "ftol": 0.0, "maxiter": MAX_STEPS, "maxfun": 2 * MAX_STEPS}
     found = minimize(cost_and_gradient, start, jac=True, method="L-BFGS-B", options=limits)
     coefficients: Floats = whiten @ found.x.reshape(-1, outputs)
@@ -80,9 +80,9 @@ def logistic_regression(x: Floats, labels: npt.NDArray[np.int64], *, outputs: in
 
 
 def linear_regression(x: Floats, labels: Floats, *, penalty: float) -> Floats:
-    """Coefficients [1 + features, 1], the intercept first, of forecasts from `x` [n, features].
+    """Return coefficients [1 + features, 1], the intercept first, of forecasts from `x` [n, features].
 
-    They minimise mean squared error + penalty * (sum of squared coefficients but the intercept).
+    They minimise mean squared error + penalty * (sum of squared coefficients except the intercept).
     """
     count, features = x.shape
     center, level = x.mean(axis=0), labels.mean()
@@ -93,6 +93,6 @@ def linear_regression(x: Floats, labels: Floats, *, penalty: float) -> Floats:
 
 
 def applied(coefficients: Floats, x: Floats) -> Floats:
-    """Logits or forecasts [n, outputs] of `coefficients` [1 + features, outputs] at `x` [n, features]."""
+    """Return logits or forecasts [n, outputs] of `coefficients` [1 + features, outputs] at `x` [n, features]."""
     outputs: Floats = coefficients[0] + x @ coefficients[1:]
     return outputs

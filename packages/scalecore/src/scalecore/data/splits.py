@@ -1,4 +1,4 @@
-"""Which windows train, validate and test, the gaps between the parts, and the proof that they share no row (G54)."""
+"""Divide windows into train, validation and test with gaps, and prove that the parts share no row (G54)."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ Rows = npt.NDArray[np.int64]
 
 @frozen(kw_only=True, eq=False)
 class Parts:
-    """The last rows of the windows of each part, ascending; `purge` and `embargo` as numbers of windows.
+    """The last rows of the windows of each part, ascending; `purge` and `embargo` are numbers of windows.
 
-    `proven_look_back` is how many rows of the features' look-back the proof covers: all of them unless `purge` was
-    set lower. `hash` identifies the sample dates of the three parts and nothing else, so that data sets with other
-    features over the same dates have the same hash (guard G53); `hashes` has one for each part.
+    `proven_look_back` is the part of the features' look-back, in rows, that the proof covers: all of it unless `purge`
+    was set lower. `hash` depends only on the sample dates of the three parts, so that data sets with other features on
+    the same dates have the same hash (guard G53); `hashes` has one for each part.
     """
 
     train: Rows
@@ -44,17 +44,17 @@ class Parts:
 
     @property
     def ends(self) -> Mapping[str, Rows]:
-        """The windows of each part by its name."""
+        """The last rows of the windows by part."""
         return {"train": self.train, "val": self.val, "test": self.test}
 
     @property
     def hash(self) -> str:
-        """sha256 over the hashes of the parts, in hex."""
+        """SHA-256 over the hashes of the parts, in hex."""
         return hashlib.sha256("".join(self.hashes[part] for part in PARTS).encode()).hexdigest()
 
 
 def smallest_purge(*, context: int, horizon: int) -> int:
-    """Windows that two parts must give up between them so that inputs and labels share no row, features aside."""
+    """Return the windows to drop between two parts so that inputs and labels share no row, ignoring look-back."""
     return context - 1 + horizon
 
 
@@ -67,19 +67,19 @@ def make_parts(
     look_back: int,
     split: Split,
 ) -> Parts:
-    """Every possible window of every part: `times` and `labels` are [rows], and a label that is NaN has no window.
+    """Return all possible windows of each part. `times` and `labels` are [rows]; a NaN label has no window.
 
-    A window that ends at row t touches the rows t - context + 1 - look_back .. t + horizon. Two neighbouring windows
-    of different parts are at least purge + embargo + 1 rows apart, and purge is at least context - 1 + horizon, so
-    that their touched rows cannot meet. Raises DataError where a part keeps no window or a date is outside of the
-    data, RefusedError where `purge` is too small.
+    A window that ends at row t uses the rows t - context + 1 - look_back .. t + horizon. Neighbouring windows of
+    different parts are at least purge + embargo + 1 rows apart, and purge is at least context - 1 + horizon, so that
+    they share no row. Raises DataError if a part has no window or a date is outside the data, RefusedError if `purge`
+    is too small.
     """
     smallest = smallest_purge(context=context, horizon=horizon)
     purge = smallest + look_back if split.purge == "auto" else split.purge
     if purge < smallest:
         raise RefusedError(
-            f"split.purge is {purge}, but windows of {context} rows with labels {horizon} rows ahead share rows across "
-            f"the parts unless it is at least {smallest}",
+            f"split.purge is {purge}: windows of {context} rows with labels {horizon} rows ahead would share rows "
+            f"between the parts; set at least {smallest}",
             guard="G54",
         )
     embargo = horizon if split.embargo == "auto" else split.embargo
@@ -111,9 +111,9 @@ def assert_disjoint(
     look_back: int,
     times: npt.NDArray[np.datetime64],
 ) -> None:
-    """Prove that no row is touched by the windows of two parts; a RefusedError names the first row that is.
+    """Prove that no row is used by the windows of two parts; a RefusedError names the first row that is.
 
-    The windows that end at `ends` touch their inputs, the `look_back` rows before them and the rows of their labels.
+    The windows that end at `ends` use their inputs, the `look_back` rows before them and the rows of their labels.
     """
     rows = len(times)
     owner = np.full(rows, -1, dtype=np.int64)
@@ -134,12 +134,12 @@ def assert_disjoint(
 
 
 def _gives_up(part: str, neighbour: str) -> bool:
-    """Training gives up windows to any other part, validation to test."""
+    """Return True if `part` drops windows next to `neighbour`: training next to any part, validation next to test."""
     return PARTS.index(part) < PARTS.index(neighbour)
 
 
 def _regions(times: npt.NDArray[np.datetime64], *, split: Split) -> list[tuple[str, int, int]]:
-    """Stretches of rows in time: part, first row, row after the last."""
+    """Return stretches of rows in time: part, first row, row after the last."""
     rows = len(times)
     if split.kind == "walk-forward":
         first = round(split.first_train * rows)
@@ -167,7 +167,7 @@ def _row_of(name: str, text: str, *, times: npt.NDArray[np.datetime64]) -> int:
     row = int(np.searchsorted(times, np.datetime64(datetime.fromisoformat(text))))
     if row == 0 or row == len(times):
         raise DataError(
-            f"split.{name} {text} is not inside the data, which goes from {stamp(times[0])} to {stamp(times[-1])}"
+            f"split.{name} {text} is not inside the data, which spans {stamp(times[0])} to {stamp(times[-1])}"
         )
     return row
 
@@ -175,14 +175,14 @@ def _row_of(name: str, text: str, *, times: npt.NDArray[np.datetime64]) -> int:
 def _empty(part: str, times: npt.NDArray[np.datetime64], *, context: int, gap: tuple[int, int], split: Split) -> str:
     where = f"{len(times)} rows from {stamp(times[0])} to {stamp(times[-1])}" if len(times) else "no rows"
     advice = {
-        "contiguous": "give that part more rows",
-        "scattered": f"take fewer than {split.block_count} blocks",
-        "walk-forward": f"take fewer than {split.fold_count} folds",
+        "contiguous": "more rows in that part",
+        "scattered": f"fewer than {split.block_count} blocks",
+        "walk-forward": f"fewer than {split.fold_count} folds",
     }[split.kind]
     return (
-        f"a {_NAMES[part]} stretch of the {split.kind} split keeps no window: it has {where}; a window takes {context} "
-        f"rows, and purge {gap[0]} and embargo {gap[1]} are given up towards another part. Use more data, {advice}, a "
-        "shorter context, or a smaller split.purge"
+        f"a {_NAMES[part]} stretch of the {split.kind} split has no window left: it has {where}; a window needs "
+        f"{context} rows, and purge {gap[0]} and embargo {gap[1]} are dropped next to another part. Use more data, "
+        f"{advice}, a shorter context, or a smaller split.purge"
     )
 
 

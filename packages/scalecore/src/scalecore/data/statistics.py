@@ -1,4 +1,4 @@
-"""What the labels of each part look like, what a constant guess would cost there, and how far the features drift."""
+"""Statistics of the labels of each part, the loss of a constant prediction, and the drift of the features."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from scalecore.api.targets import Target
 
 STRONG_SHIFT = 2.0
-"""A mean that moved by two training standard deviations: most values lie where training saw few."""
+"""Shift of the mean in training standard deviations from which most values lie where training has few."""
 STRONG_RATIO = 4.0
-"""A level or spread that changed fourfold; the drifts that guard G08 records went from 4 to 16 times."""
+"""Change of level or spread; the drifts recorded for guard G08 were between 4 and 16 times."""
 
 Labels = npt.NDArray[np.float64]
 Prior = float | tuple[float, ...]
@@ -27,13 +27,13 @@ Prior = float | tuple[float, ...]
 
 @frozen(kw_only=True)
 class PartStatistics:
-    """Of the labels of one part.
+    """Statistics of the labels of one part.
 
-    `effective` is windows // overlap, since neighbouring labels look at the same future rows; `effective_rarest` the
-    same of the rarest class. `prior_loss` is the mean loss of always predicting the training prior: log loss in nats,
-    for a forecast the mean squared error; None where that is infinite. `entropy` is the least that any constant could
-    cost here: the entropy in nats, for a forecast the variance. A model below it has learned something; one above
-    `prior_loss` less than nothing.
+    `effective` is windows // overlap, because neighbouring labels depend on the same future rows; `effective_rarest` is
+    the same for the rarest class. `prior_loss` is the mean loss of always predicting the training prior: log loss in
+    nats, for a forecast the mean squared error; None if infinite. `entropy` is the loss of the best constant for this
+    part: the entropy in nats, for a forecast the variance. A model with a loss below `entropy` has learned something; a
+    model above `prior_loss` is worse than no model.
     """
 
     windows: int
@@ -49,12 +49,12 @@ class PartStatistics:
 
 
 def base_rate(labels: Labels) -> float:
-    """Mean label: the share of positives of a binary target; of other targets the mean class or value."""
+    """Return the mean label: for a binary target the share of positives, otherwise the mean class or value."""
     return float(labels.mean())
 
 
 def prior_of(labels: Labels, *, target: Target) -> Prior:
-    """The constant prediction that training labels suggest: a probability, one for each class, or the mean."""
+    """Return the best constant prediction from training labels: a probability, one per class, or the mean."""
     if target.task == "multiclass":
         counts = np.bincount(labels.astype(np.int64), minlength=target.outputs)
         return tuple((counts / len(labels)).tolist())
@@ -62,7 +62,7 @@ def prior_of(labels: Labels, *, target: Target) -> Prior:
 
 
 def part_statistics(labels: Labels, *, target: Target, prior: Prior) -> PartStatistics:
-    """Statistics of the labels of one part, given the prior of training."""
+    """Compute the statistics of the labels of one part, given the prior of training."""
     overlap = max(1, target.label_span)
     classes: tuple[int, ...] | None = None
     prior_loss: float | None
@@ -90,7 +90,7 @@ def part_statistics(labels: Labels, *, target: Target, prior: Prior) -> PartStat
 
 
 def _cross_entropy(shares: npt.ArrayLike, predicted: npt.ArrayLike) -> float | None:
-    """-sum p ln q in nats; None where a class occurs that was given no probability."""
+    """Return -sum p ln q in nats; None if a class occurs that has probability 0."""
     total = 0.0
     for share, probability in zip(np.asarray(shares).tolist(), np.asarray(predicted).tolist(), strict=True):
         if share > 0 and probability <= 0:
@@ -103,7 +103,7 @@ def _cross_entropy(shares: npt.ArrayLike, predicted: npt.ArrayLike) -> float | N
 def rates_per_year(
     labels: Labels, *, times: npt.NDArray[np.datetime64], ends: Mapping[str, npt.NDArray[np.int64]]
 ) -> list[YearReport]:
-    """For each year: rows with a known label, their base rate, and how many of them are windows of each part."""
+    """Count, for each year, the rows with a known label and the windows of each part, and compute the base rate."""
     years = times.astype("datetime64[Y]").astype(np.int64) + 1970
     known = np.isfinite(labels)
     result = []
@@ -121,11 +121,11 @@ def drift_table(
     features: Sequence[str],
     rows: Mapping[str, npt.NDArray[np.bool_]],
 ) -> list[DriftReport]:
-    """Raw features of validation and test against training, over the rows that their windows see (guard G08).
+    """Compare raw features of validation and test with training, over the input rows of their windows (guard G08).
 
-    `shift` is the difference of the means in training standard deviations, `std_ratio` that of the standard
-    deviations, `level_ratio` that of the mean absolute values; None where training has none to divide by. `strong`
-    where the shift is at least 2, or a ratio at least 4 or at most 1/4.
+    `shift` is the difference of the means in training standard deviations, `std_ratio` the ratio of the standard
+    deviations, `level_ratio` that of the mean absolute values; None if the divisor is 0. Drift is `strong` if the shift
+    is at least 2, or a ratio at least 4 or at most 1/4.
     """
     train = values[rows["train"]]
     mean, std, level = train.mean(axis=0), train.std(axis=0), np.abs(train).mean(axis=0)

@@ -1,4 +1,4 @@
-"""Steps between rows: the usual one, those that are long beside it, and the windows and labels that cross them."""
+"""Steps between rows: the usual step, unusually long steps, and the windows and labels that cross them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 _DAY, _HOUR = 86400.0, 3600.0
 _CLOSED_DAYS = 7
-"""The longest close of the New York exchange since 1933, from one session to the next."""
+"""Days of the longest close of the New York exchange since 1933, from one session to the next."""
 _LONG_CLOSED_DAYS = 12
-"""That of markets which close for a week of holidays each year, such as Shanghai's."""
+"""The same for markets with a week of holidays each year, such as Shanghai."""
 _HALF = 0.5
-"""Clocks and changes of the clock move the times of daily rows, by less than half a day."""
+"""Tolerance in days: time zones and clock changes shift the times of daily rows by less than half a day."""
 
 
 def steps_of(
@@ -29,7 +29,7 @@ def steps_of(
     context: int,
     horizon: int,
 ) -> Steps | None:
-    """The steps of `times` [rows], ascending; `ends` are the last rows of each part's windows. None for one row."""
+    """Describe the steps of ascending `times` [rows]; `ends` are the last rows of windows by part. None for one row."""
     nanoseconds = times.astype("datetime64[ns]").view(np.int64)
     steps = np.diff(nanoseconds).astype(np.float64) / 1e9
     if not len(steps):
@@ -56,7 +56,7 @@ def steps_of(
 
 
 def _usual(steps: npt.NDArray[np.float64]) -> tuple[float, bool]:
-    """The step that the most others resemble to a tenth, of the most frequent one and the median."""
+    """Return the most frequent step or the median, whichever more steps equal within a tenth; and if it is regular."""
     values, counts = np.unique(steps, return_counts=True)
     shares = {
         float(one): float((np.abs(steps - one) <= 0.1 * one).mean())
@@ -67,9 +67,9 @@ def _usual(steps: npt.NDArray[np.float64]) -> tuple[float, bool]:
 
 
 def _limit(steps: npt.NDArray[np.float64], *, times: npt.NDArray[np.datetime64], usual: float) -> float:
-    """The length above which a step is long: one and a half usual ones, but for daily rows without weekends.
+    """Return the length above which a step is long: 1.5 usual steps, except for daily rows without weekends.
 
-    Those have holidays too: up to a week, and where as long ones come in every other year at least, up to twelve days.
+    These also have holidays: up to a week, or up to twelve days if such steps occur at least every other year.
     """
     days = np.bincount((times.astype("datetime64[D]").astype(np.int64) + 3) % 7, minlength=7)
     if not 0.8 * _DAY <= usual <= 1.2 * _DAY or (days > 0.05 * days.max()).all():
@@ -81,7 +81,7 @@ def _limit(steps: npt.NDArray[np.float64], *, times: npt.NDArray[np.datetime64],
 
 
 def steps_flag(steps: Steps) -> dict[str, str] | None:
-    """The warning that is stored with every trial; None where no step is long."""
+    """Return the warning that is stored with every trial; None if no step is long."""
     if not steps.long:
         return None
     kind = f"the usual {span(steps.usual)}" if steps.regular else f"their median of {span(steps.usual)}"
@@ -92,16 +92,16 @@ def steps_flag(steps: Steps) -> dict[str, str] | None:
         "cross such a gap, as if its two sides were neighbours"
     )
     if steps.longest - steps.usual == _HOUR and clock_changed(_expected(steps), forward=True):
-        text += "; the clock is set forward there in some zones: if times are local, name theirs: read: {zone: ...}"
+        text += "; the clock is set forward there in some zones: if times are local, set their zone: read: {zone: ...}"
     return {"guard": "G56", "kind": "gaps", "text": text}
 
 
 def _expected(steps: Steps) -> np.datetime64:
-    """When the row after the longest step would have come at the usual one."""
+    """Return the expected time of the row after the longest step, at the usual step."""
     return np.datetime64(steps.after, "s") + np.timedelta64(round(steps.usual), "s")
 
 
 def crossing(windows: Mapping[str, int], labels: Mapping[str, int]) -> str:
-    """`59 windows and 1 label`, of all parts."""
+    """Format the counts over all parts: `59 windows and 1 label`."""
     counts = ((sum(windows.values()), "window"), (sum(labels.values()), "label"))
     return " and ".join(f"{count:,} {noun}{'' if count == 1 else 's'}" for count, noun in counts)

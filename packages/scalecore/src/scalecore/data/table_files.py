@@ -1,6 +1,6 @@
-"""Files with tables as they come from outside: what is no table is named as what it is, text is unpacked and decoded.
+"""Read table files from other programs: detect files that are not tables, decompress and decode text.
 
-Messages name the cause and what to write; `name` is what they call the file.
+Messages state the cause and the remedy; `name` is the name of the file in messages.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
     from scalecore.api.dataset_options import ReadOptions
 
-_KINDS = ".parquet, .pq, .csv or .csv.gz; also .tsv and .txt, and packed as .bz2, .xz, .zst or .zip"
+_KINDS = ".parquet, .pq, .csv or .csv.gz; also .tsv and .txt, and compressed as .bz2, .xz, .zst or .zip"
 _TEXT = (".csv", ".tsv", ".txt")
 PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 _MAGIC: Mapping[bytes, str] = {
-    b"version https://git-lfs": "is a pointer of Git LFS, not the data: fetch them with `git lfs pull`",
-    b"\x1f\x8b": "is packed with gzip: name it {name}.gz",
+    b"version https://git-lfs": "is a pointer of Git LFS, not the data: fetch it with `git lfs pull`",
+    b"\x1f\x8b": "is compressed with gzip: rename it to {name}.gz",
     b"PK\x03\x04": "is a zip archive or an Excel workbook: unpack it, or export the sheet as CSV",
     b"\xd0\xcf\x11\xe0": "is an Excel workbook: export the sheet as CSV",
-    b"BZh": "is packed with bzip2: name it {name}.bz2",
-    b"\xfd7zXZ": "is packed with xz: name it {name}.xz",
-    b"\x28\xb5\x2f\xfd": "is packed with Zstandard: name it {name}.zst",
+    b"BZh": "is compressed with bzip2: rename it to {name}.bz2",
+    b"\xfd7zXZ": "is compressed with xz: rename it to {name}.xz",
+    b"\x28\xb5\x2f\xfd": "is compressed with Zstandard: rename it to {name}.zst",
 }
 _BOMS = {b"\xff\xfe\x00\x00": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
 _PAGE = re.compile(rb"\s*<(!doctype|html|head|body|\?xml|script)", re.IGNORECASE)
@@ -38,7 +38,7 @@ _HEAD = 4096
 
 
 def kind_of(path: Path, *, name: str) -> Literal["parquet", "text"]:
-    """What the file holds by its suffix. DataError where it is missing, of another kind, or no table at all."""
+    """Return the kind of the file by its suffix. Raises DataError if it is missing, unsupported or not a table."""
     if not path.is_file():
         raise DataError(_missing(path, name))
     suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
@@ -46,9 +46,9 @@ def kind_of(path: Path, *, name: str) -> Literal["parquet", "text"]:
     packed = last in PACKED and len(suffixes) == 2 and suffixes[0] in _TEXT
     if last not in (".parquet", ".pq", *_TEXT) and not packed:
         if last in PACKED:
-            raise DataError(f"{name}: name it {path.with_suffix('').name}.csv{last} where it holds a CSV file")
+            raise DataError(f"{name}: rename it to {path.with_suffix('').name}.csv{last} if it contains a CSV file")
         what = f"the suffix {path.suffix!r} is unknown" if last else "the name has no suffix"
-        raise DataError(f"{name}: {what}; it may be {_KINDS}")
+        raise DataError(f"{name}: {what}; use {_KINDS}")
     with path.open("rb") as stream:
         head = stream.read(_HEAD)
     if not packed:
@@ -63,50 +63,50 @@ def _missing(path: Path, name: str) -> str:
 
 
 def _check_head(head: bytes, *, name: str, parquet: bool) -> None:
-    """Refuse what is no table of the kind that the suffix promises."""
+    """Raise DataError if the content is not a table of the kind that the suffix promises."""
     kind = "parquet" if parquet else "CSV"
     wrong = f"{name} cannot be read as {kind}; it may be truncated or of another type: "
     if not head and parquet:
-        return  # the reader says so
+        return  # the reader reports it
     if not head.strip():
-        raise DataError(f"{name} is empty: nothing was written or downloaded; get it again")
+        raise DataError(f"{name} is empty: nothing was written or downloaded; download it again")
     for magic, text in _MAGIC.items():
         if head.startswith(magic):
             raise DataError(f"{name} {text.format(name=name)}")
     if _ANNEX.fullmatch(head):
-        raise DataError(f"{name} is a pointer of git-annex, not the data: fetch them with `git annex get`")
+        raise DataError(f"{name} is a pointer of git-annex, not the data: fetch it with `git annex get`")
     if _PAGE.match(head):
         raise DataError(
-            f"{name} is a web page (HTML or XML), not a table: the download ended at a login, an error or a page about "
-            "the file; download the file itself"
+            f"{name} is a web page (HTML or XML), not a table: the download returned a login page, an error or a "
+            "description; download the file itself"
         )
     if head.lstrip()[:1] in (b"{", b"["):
         line = head.strip().decode("utf-8", errors="replace").splitlines()[0][:80]
-        raise DataError(f"{name} is JSON, not a table, perhaps the answer of a service that gave no data: {line}")
+        raise DataError(f"{name} is JSON, not a table, perhaps a service's response without data: {line}")
     if parquet and not head.startswith(b"PAR1") and b"\0" not in head:
-        raise DataError(f"{wrong}it is text; name it .csv where it is a CSV file, else get it again")
+        raise DataError(f"{wrong}it is text; rename it to .csv if it is a CSV file, or download it again")
     if not parquet and head.startswith(b"PAR1"):
-        raise DataError(f"{wrong}it is a parquet file; name it .parquet")
+        raise DataError(f"{wrong}it is a parquet file; rename it to .parquet")
 
 
 def read_text(path: Path, *, reading: ReadOptions, name: str) -> str:
-    """The text of a file, unpacked by its suffix and decoded."""
+    """Return the text of a file, decompressed according to its suffix and decoded."""
     raw = _unpacked(path, name=name)
     _check_head(raw[:_HEAD], name=name, parquet=False)
     encoding = reading.encoding or next((one for mark, one in _BOMS.items() if raw.startswith(mark)), "utf-8")
     if encoding == "utf-8" and b"\0" in raw[:_HEAD]:
         order = "utf-16-be" if raw[:1] == b"\0" else "utf-16-le"
         raise DataError(
-            f"{name} holds zero bytes, as UTF-16 without a byte order mark does, or no text at all; where it is text, "
-            f"write read: {{encoding: {order}}}"
+            f"{name} contains zero bytes: it is UTF-16 without a byte order mark, or not text; for UTF-16, write "
+            f"read: {{encoding: {order}}}"
         )
     try:
         return raw.decode(encoding)
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
-        found = f"{name}: line {line} holds the byte 0x{raw[error.start]:02x}, which is not {encoding.upper()}"
+        found = f"{name}: line {line} contains the byte 0x{raw[error.start]:02x}, which is not {encoding.upper()}"
         if encoding != "utf-8":
-            raise DataError(f"{found}; name the encoding that the file has: read: {{encoding: ...}}") from None
+            raise DataError(f"{found}; set the file's encoding: read: {{encoding: ...}}") from None
         word = re.split(rb"[\s;,\t|\"]", raw[: error.start])[-1] + re.split(rb"[\s;,\t|\"]", raw[error.start :])[0]
         raise DataError(
             f"{found}. In Windows-1252 it reads {word.decode('cp1252', errors='replace')!r}: if that is right, write "
@@ -133,7 +133,7 @@ def _unpacked(path: Path, *, name: str) -> bytes:
         with zipfile.ZipFile(path) as archive:
             members = [one for one in archive.namelist() if not one.endswith("/") and not one.startswith("__MACOSX")]
             if len(members) != 1:
-                raise DataError(f"{name} holds {len(members)} files: unpack it, and name one of them")
+                raise DataError(f"{name} contains {len(members)} files: unpack it, and use one of them")
             return archive.read(members[0])
 
     unpack: Mapping[str, Callable[[bytes], bytes]] = {
@@ -150,19 +150,19 @@ def _unpacked(path: Path, *, name: str) -> bytes:
     except (OSError, EOFError, ValueError, RuntimeError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
         reason = str(error).strip() or type(error).__name__
         raise DataError(
-            f"{name} cannot be read as CSV; it may be truncated or of another type: it cannot be unpacked ({reason})"
+            f"{name} cannot be read as CSV; it may be truncated or of another type: decompression failed ({reason})"
         ) from None
 
 
 def check_header(text: str, *, reading: ReadOptions, name: str) -> None:
-    """Refuse a CSV file whose first line is not the one line of names; the message says what to write."""
+    """Raise DataError, with a remedy, if the header of a CSV file is not exactly one line of column names."""
     head = re.split(r"\r\n|\r|\n", text[:65536])[:50]
     lines = [(number, line) for number, line in enumerate(head, 1) if line.strip()]
     try:
         rows = list(csv.reader([line for _, line in lines], delimiter=reading.delimiter))
     except csv.Error as error:
         raise DataError(f"{name} cannot be read as CSV: {error}") from None
-    if not lines or len(rows) != len(lines):  # a cell with a line break: too unusual to look at closely
+    if not lines or len(rows) != len(lines):  # cells with line breaks are rare: skip the check
         return
     first, below = rows[0], rows[1:]
     if len(first) == 1:
@@ -170,19 +170,19 @@ def check_header(text: str, *, reading: ReadOptions, name: str) -> None:
         wide = next((number for (number, _), row in zip(lines, rows, strict=True) if len(row) > 1), None)
         if wide is not None:
             raise DataError(
-                f"{name}: line {lines[0][0]} is no header: it is one cell, {_short(first[0])}, while line {wide} has "
-                "more. Remove the lines above the one with the names of the columns"
+                f"{name}: line {lines[0][0]} is not a header: it has one cell, {_short(first[0])}, but line {wide} has "
+                "more. Remove the lines above the column names"
             )
     if all(_VALUE.fullmatch(cell.strip()) for cell in first if cell.strip()):
         raise DataError(
-            f"{name}: line {lines[0][0]} holds values, {_short(', '.join(first))}, not names: the file has no header. "
-            "Add a line with the names of the columns"
+            f"{name}: line {lines[0][0]} contains values, {_short(', '.join(first))}, not names: the file has no "
+            "header. Add a line with the column names"
         )
     names = list(itertools.takewhile(lambda row: not _has_digit(row), below))
     if names and len(names) < len(below):
         raise DataError(
-            f"{name}: line {lines[1][0]} holds no number, {_short(', '.join(names[0]))}: the header has "
-            f"{1 + len(names)} lines. Keep one line with the names of the columns"
+            f"{name}: line {lines[1][0]} contains no number, {_short(', '.join(names[0]))}: the header has "
+            f"{1 + len(names)} lines. Keep one line with the column names"
         )
 
 
@@ -190,7 +190,7 @@ _VALUE = re.compile(r"[-+$]?[\d.,:/T -]*\d[\d.,:/TZ+ -]*(e[-+]?\d+)?%?", re.IGNO
 
 
 def _check_separator(lines: Sequence[str], *, reading: ReadOptions, name: str) -> None:
-    """Refuse a header that is one cell only because its separator is another one: it cuts the next lines alike."""
+    """Raise DataError if another separator divides the header and the next lines alike."""
     for mark, written in ((";", "';'"), ("\t", "tab"), ("|", "'|'"), (",", "','"), (" ", "' '")):
         counts = [line.count(mark) for line in lines[:5]]
         if mark == reading.delimiter or not counts[0] or (len(counts) > 1 and counts[0] not in counts[1:]):
@@ -198,7 +198,7 @@ def _check_separator(lines: Sequence[str], *, reading: ReadOptions, name: str) -
         comma = mark != "," and reading.decimal is None and any(re.search(r"\d,\d", line) for line in lines[1:])
         decimal = ", decimal: ','" if comma else ""
         raise DataError(
-            f"{name}: the header is one cell, {_short(lines[0].strip())}: the separator is another one; write "
+            f"{name}: the header has one cell, {_short(lines[0].strip())}: the separator is different; write "
             f"read: {{separator: {written}{decimal}}}"
         )
 
@@ -212,17 +212,17 @@ def _short(text: str) -> str:
 
 
 def number_of(text: str, *, decimal: Literal[".", ","] | None) -> float:
-    """A number as text: with its decimal mark, with or without a sign of currency, and with grouped thousands.
+    """Parse a number as text, with an optional currency sign and optional thousands groups.
 
-    Thousands are grouped by the other mark. `1,234` could mean two numbers where no `decimal` is named. Raises
-    ValueError where it is no number; its message is empty, or says what would make it one.
+    The other mark groups thousands. Without `decimal`, `1,234` is ambiguous. Raises ValueError for other text; its
+    message is empty, or states the option with which the text would be a number.
     """
     bare = re.sub(r"^([-+]?)[$€£¥]\s?|\s?[$€£¥]$", r"\1", text.strip())
     mark, group = decimal or ".", "." if decimal == "," else ","
     if re.fullmatch(rf"[-+]?\d{{1,3}}({re.escape(group)}\d{{3}})+({re.escape(mark)}\d+)?", bare):
         if decimal is None and re.fullmatch(r"[-+]?\d{1,3},\d{3}", bare):
             raise ValueError(
-                "whose comma may group thousands or be the decimal mark: write read: {decimal: '.'} or ','"
+                "with a comma that may group thousands or be the decimal mark: write read: {decimal: '.'} or ','"
             )
         bare = bare.replace(group, "")
     elif decimal is None and re.fullmatch(r"[-+]?(\d{1,3}(\.\d{3})+|\d+),\d+", bare):
@@ -236,7 +236,7 @@ def number_of(text: str, *, decimal: Literal[".", ","] | None) -> float:
 
 
 def date_hint(text: str) -> str:
-    """What to write where `text` looks like a date in another form, for the end of a message; nothing where not."""
+    """Return a hint for the end of a message if `text` looks like a date in another format; otherwise empty."""
     forms = {
         r"\d{1,2}/\d{1,2}/\d{4}.*": "'%m/%d/%Y' or '%d/%m/%Y'",
         r"\d{1,2}/\d{1,2}/\d{2}": "'%m/%d/%y' or '%d/%m/%y'",
@@ -251,4 +251,4 @@ def date_hint(text: str) -> str:
         r"\w{3,} \d{1,2},? \d{4}|\d{1,2}[- ]\w{3,}[- ]\d{2,4}": "'%b %d, %Y', '%d-%b-%Y' or the like",
     }
     form = next((form for pattern, form in forms.items() if re.fullmatch(pattern, text.strip())), None)
-    return "" if form is None else f"; say how dates are written: read: {{date_format: {form}}}"
+    return "" if form is None else f"; set the date format: read: {{date_format: {form}}}"
