@@ -144,10 +144,10 @@ BROKEN: dict[str, tuple[Callable[[Any], Any], str]] = {
 }
 
 ON_THE_COMMAND_LINE = {
-    "another way to write dates": "column Date: line 7: '01/09/2001' is not a date such as 2001-01-22; say how dates "
-    "are written: --date-format '%m/%d/%Y' or '%d/%m/%Y'",
-    "seconds since 1970": "column Date: line 7: '1009929600' is not a date such as 2001-01-22; say how dates are "
-    "written: --date-format unix",
+    "another way to write dates": "column Date: line 7: '01/09/2001' is not a date such as 2001-01-22; set the date "
+    "format: --date-format '%m/%d/%Y' or '%d/%m/%Y'",
+    "seconds since 1970": "column Date: line 7: '1009929600' is not a date such as 2001-01-22; set the date "
+    "format: --date-format unix",
     "a missing column": "column Low is missing; the file has Open, High, Close, Adj Close, Volume. Name the columns: "
     "--column low=...",
 }
@@ -259,7 +259,7 @@ def test_files_of_another_kind_and_missing_files_are_reported(tmp_path: Path) ->
         read_raw(tmp_path / "SPY.xlsx", symbol="SPY")
     assert str(caught.value) == (
         "SPY.xlsx: the suffix '.xlsx' is unknown; use .parquet, .pq, .csv or .csv.gz; also .tsv and .txt, and "
-        "packed as .bz2, .xz, .zst or .zip"
+        "compressed as .bz2, .xz, .zst or .zip"
     )
     with pytest.raises(DataError) as caught:
         read_raw(tmp_path / "SPY.csv", symbol="SPY")

@@ -280,7 +280,7 @@ def test_the_commands_accept_and_report_the_same_options(plain: Any, checksum: s
     )
     for role, name in GERMAN.items():
         ingest += ["--column", f"{role}={name}"]
-    assert str(CliRunner().invoke(data, ingest).exception).endswith("are written: --date-format '%d.%m.%Y'")
+    assert str(CliRunner().invoke(data, ingest).exception).endswith("set the date format: --date-format '%d.%m.%Y'")
     assert CliRunner().invoke(data, [*ingest, "--date-format", "%d.%m.%Y"]).exit_code == 0
     assert PriceTable.read(tmp_path / "store" / "raw" / "SPY.OHLCV.daily.v1.parquet").checksum == checksum
     wrong = CliRunner().invoke(data, [*ingest, "--column", "last=x"])

@@ -1,4 +1,4 @@
-"""Text from outside is shown without being obeyed."""
+"""Untrusted text is escaped before it is shown."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 from scalecore.api.escaping import masked, message_of, printable, spreadsheet_cell, utf8, without_guards
 
 
-def test_what_a_terminal_would_obey_is_written_out() -> None:
-    """Escape sequences, bells, and what UTF-8 cannot hold; letters of all languages stay."""
+def test_control_characters_are_escaped() -> None:
+    """Escape sequences, bells and invalid UTF-8 are escaped; letters of all languages are not."""
     assert printable("a\x1b[31m\x07 \udcff é 中") == "a\\x1b[31m\\x07 \\udcff é 中"
     assert printable("a\n\tb\r", keep="\n\t") == "a\n\tb\\r"
     assert utf8("\udcff é\n") == "\\udcff é\n"
@@ -26,7 +26,7 @@ def test_what_a_terminal_would_obey_is_written_out() -> None:
     ],
 )
 def test_passwords_in_addresses_are_masked(text: str, shown: str) -> None:
-    """The host stays, so that one sees which address is meant."""
+    """The host remains, to identify the address."""
     assert masked(text) == shown
 
 
@@ -37,15 +37,15 @@ def test_console_lines_have_no_guard_ids() -> None:
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
-def test_a_cell_is_no_formula(start: str) -> None:
-    """Spreadsheet programs take a leading apostrophe for text."""
+def test_a_cell_is_never_a_formula(start: str) -> None:
+    """Spreadsheet programs treat a leading apostrophe as text."""
     assert spreadsheet_cell(f"{start}cmd") == f"'{start}cmd"
     assert spreadsheet_cell("a=b") == "a=b"
     assert spreadsheet_cell("") == ""
 
 
-def test_an_exception_that_cannot_say_what_it_is_does_no_harm() -> None:
-    """Its kind is known all the same."""
+def test_an_exception_without_a_message_is_named_by_its_type() -> None:
+    """Its `__str__` raises."""
 
     class Mute(Exception):
         def __str__(self) -> str:

@@ -14,8 +14,8 @@ from scalecore.api.files import is_disk_error, read_json, replacing, write_json
 
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
-def test_others_may_read_what_the_umask_lets_them(tmp_path: Path, mask: int, mode: int) -> None:
-    """Results are no secrets of who made them, unless the user says so."""
+def test_files_follow_the_umask(tmp_path: Path, mask: int, mode: int) -> None:
+    """Other users may read results, unless the umask forbids it."""
     before = os.umask(mask)
     try:
         write_json(tmp_path / "a.json", {"a": 1})
@@ -25,8 +25,8 @@ def test_others_may_read_what_the_umask_lets_them(tmp_path: Path, mask: int, mod
 
 
 @pytest.mark.parametrize("durable", [True, False])
-def test_what_cannot_be_written_whole_is_not_written_at_all(tmp_path: Path, durable: bool) -> None:
-    """The old content stays, and nothing lies beside it."""
+def test_a_failed_write_leaves_the_old_content(tmp_path: Path, durable: bool) -> None:
+    """And no temporary file."""
     path = tmp_path / "a.json"
     write_json(path, {"a": 1}, durable=durable)
 
@@ -42,7 +42,7 @@ def test_what_cannot_be_written_whole_is_not_written_at_all(tmp_path: Path, dura
 
 
 def test_a_link_to_the_old_content_is_replaced_too(tmp_path: Path) -> None:
-    """Renaming one of two names of a file to the other does nothing, and would leave the temporary one."""
+    """Renaming a file to another name of the same file does nothing, which would leave the temporary file."""
     path = tmp_path / "a.json"
     write_json(path, {"a": 1})
     with replacing(path) as temporary:
@@ -73,8 +73,8 @@ def nested() -> RuntimeError:
         (ValueError("no such shape"), False),
     ],
 )
-def test_g48_errors_of_the_disk_are_told_from_others(error: Exception, of_the_disk: bool) -> None:
-    """By the system's number, or by what libraries keep of it in an error of their own."""
+def test_g48_disk_errors_are_recognised(error: Exception, of_the_disk: bool) -> None:
+    """By the system's error number, or by its traces in a library's own error."""
     assert is_disk_error(error) is of_the_disk
 
 
@@ -93,10 +93,8 @@ def save_by_numpy(path: Path) -> None:
 
 
 @pytest.mark.parametrize("save", [save_by_safetensors, save_by_torch, save_by_numpy])
-def test_g48_what_libraries_raise_on_a_full_disk_is_an_error_of_the_disk(
-    tmp_path: Path, save: Callable[[Path], None]
-) -> None:
-    """The real errors of all that attempts write with, at a limit on the size of files."""
+def test_g48_errors_of_libraries_on_a_full_disk_are_recognised(tmp_path: Path, save: Callable[[Path], None]) -> None:
+    """The real errors of all libraries that attempts write with, at a file size limit."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
     try:

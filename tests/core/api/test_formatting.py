@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Formatting of numbers."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from scalecore.api import formatting
         (None, "unknown"),
     ],
 )
-def test_a_metric_has_four_digits_that_say_something(value: float | None, shown: str) -> None:
-    """Four decimals as ever, and more where a loss is small."""
+def test_a_metric_has_four_significant_digits(value: float | None, shown: str) -> None:
+    """Four decimals, and more for small losses."""
     assert formatting.number(value) == shown
 
 
-def test_what_belongs_together_has_the_same_decimals() -> None:
-    """A difference those of what it is a difference of, an interval those of its number."""
+def test_related_numbers_have_equal_decimals() -> None:
+    """A difference those of its operands, an interval those of its number."""
     assert formatting.number(0.0031, like=0.4081, sign=True) == "+0.0031"
     assert formatting.number(0.0000031, like=0.0002134) == "0.0000031"
     assert formatting.measured(0.0512, {"low": 0.0498, "high": 0.1021}) == "0.05120 (0.04980 to 0.10210)"

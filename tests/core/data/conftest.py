@@ -1,4 +1,4 @@
-"""Panels of a few hundred rows: a random walk and what can be made of it."""
+"""Panels of a few hundred rows of a random walk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Baselines: always there, right, without a look ahead, and silent where they have nothing to say."""
+"""Baselines: always computed, correct, without look-ahead, and with a reason if impossible."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TASKS = ["binary", "multiclass", "forecast"]
 
 
 def data(task: str = "binary", *, horizon: int = 3, context: int = 20) -> dict[str, Any]:
-    """Arguments for `baselines`: a price, a feature that helps, one that does not; labels persist for some rows."""
+    """Arguments for `baselines`: a price, an informative feature, noise; labels persist for some rows."""
     generator = np.random.default_rng(8)
     rows = 500
     values = np.column_stack(
@@ -58,7 +58,7 @@ def outputs_of(baseline: Baseline) -> np.ndarray:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_g09_baselines_are_always_there_with_intervals(task: str) -> None:
+def test_g09_baselines_are_always_computed_with_intervals(task: str) -> None:
     """Prior, previous label and regressions, each with its loss, an interval, and a paired one against the prior."""
     given = data(task)
     found = baselines(given.pop("values"), given.pop("labels"), **given)
@@ -83,7 +83,7 @@ def test_a_feature_that_helps_beats_the_prior(task: str) -> None:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_losses_and_metrics_are_those_of_the_training_core(task: str) -> None:
-    """The same outputs, judged by the core's own loss and metrics, give the same numbers."""
+    """The trainer's loss and metrics of the same outputs are equal."""
     given = data(task)
     core = task_named(task)
     labels = torch.from_numpy(given["labels"][given["val"]])
@@ -95,8 +95,8 @@ def test_losses_and_metrics_are_those_of_the_training_core(task: str) -> None:
         assert one.auc == (None if task == "forecast" else pytest.approx(metrics["auc"]))
 
 
-def test_the_prior_costs_what_the_description_says(make_panel: Any) -> None:
-    """Constant prior and `prior_loss` of the data description are one number."""
+def test_the_loss_of_the_prior_equals_the_description(make_panel: Any) -> None:
+    """The baseline `prior` and `prior_loss` of the data description are equal."""
     for options in (TargetOptions(kind="direction", horizon=2), TargetOptions(kind="forward_return")):
         panel = make_panel(target=target_of(options), split=Split(kind="scattered", blocks=2))
         parts = make_parts(
@@ -141,7 +141,7 @@ def test_the_previous_label_of_classes_equals_plain_counting(task: str, horizon:
 
 
 def test_the_previous_label_of_a_forecast_is_repeated() -> None:
-    """A forecast is the label of `horizon` rows before, the newest that is known."""
+    """A forecast is the label `horizon` rows earlier, the newest known one."""
     given = data("forecast")
     found = by_name(**given)
     np.testing.assert_array_equal(outputs_of(found["previous_label"])[:, 0], given["labels"][given["val"] - 3])
@@ -151,16 +151,16 @@ def test_the_previous_label_of_a_forecast_is_repeated() -> None:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_where_no_label_is_known_yet_the_previous_label_is_the_prior(task: str) -> None:
-    """A validation window at the very beginning has no past; nothing is made up for it."""
+    """A validation window at the very beginning has no past."""
     given = data(task, context=2) | {"train": np.arange(100, 400), "val": np.arange(1, 80)}
     found = by_name(**given)
     np.testing.assert_allclose(outputs_of(found["previous_label"])[:2], outputs_of(found["prior"])[:2])
 
 
 def test_the_volatility_regression_equals_plain_loops() -> None:
-    """Deviation of the log returns between the last 5 and 20 rows, not less than the least of training.
+    """Standard deviation of the log returns over the last 5 and 20 rows, at least the smallest of training.
 
-    60 rows are more than the context.
+    60 rows exceed the context.
     """
     given = data()
     close = given["values"][:, 0]
@@ -184,7 +184,7 @@ def test_the_volatility_regression_equals_plain_loops() -> None:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_nothing_after_a_row_changes_its_prediction(task: str) -> None:
-    """Other values after row t, and other labels whose future goes beyond t, leave the outputs up to t as they were."""
+    """Other values after row t, and other labels that are unknown at t, do not change the outputs up to t."""
     given = data(task)
     row, before = 400, by_name(**data(task))
     given["values"][row + 1 :] *= 1.7
@@ -209,7 +209,7 @@ def test_the_previous_label_is_the_newest_one_that_is_known() -> None:
 
 
 def test_rows_of_the_test_part_are_never_read(make_panel: Any) -> None:
-    """With every row erased that no training or validation window sees, and every other label, nothing changes."""
+    """Erasing all rows and labels that no training or validation window uses changes nothing."""
     panel = make_panel(rows=1500, horizon=2, split=Split(kind="scattered", blocks=3))
     parts = make_parts(times=panel.times, labels=panel.labels, context=6, horizon=2, look_back=0, split=panel.split)
     given = {"train": parts.train, "val": parts.val, "features": panel.features, "target": panel.target}
@@ -229,7 +229,7 @@ def test_rows_of_the_test_part_are_never_read(make_panel: Any) -> None:
 
 
 def test_intervals_are_block_bootstraps_of_the_losses_and_of_their_differences() -> None:
-    """Of single losses recomputed from the outputs, with the overlap of the labels as the least block."""
+    """Of losses recomputed from the outputs, with the overlap of the labels as the minimum block."""
     given = data("forecast", horizon=9)
     found = by_name(**given)
     labels = given["labels"][given["val"]]
@@ -240,8 +240,8 @@ def test_intervals_are_block_bootstraps_of_the_losses_and_of_their_differences()
     assert one.over_prior == pytest.approx(regression.mean() - prior.mean())
 
 
-def test_the_seed_moves_intervals_and_nothing_else() -> None:
-    """The same seed gives the same JSON; another one other resamples of the same losses."""
+def test_the_seed_changes_only_the_intervals() -> None:
+    """Equal seeds have equal JSON; another seed draws other resamples of the same losses."""
     first, again, other = (
         [one.report().plain() for one in by_name(**data() | {"seed": seed}).values()] for seed in (1, 1, 2)
     )
@@ -250,8 +250,8 @@ def test_the_seed_moves_intervals_and_nothing_else() -> None:
     assert all(one["loss_interval"] != two["loss_interval"] for one, two in zip(first, other, strict=True))
 
 
-def test_constant_features_count_for_nothing() -> None:
-    """A feature that does not vary in training changes no output; if none varies there is a reason and no number."""
+def test_constant_features_have_no_effect() -> None:
+    """A feature that is constant in training changes no output; if all are constant there is a reason and no loss."""
     given = data()
     plain = outputs_of(by_name(**given)["last_values"])
     more = given | {
@@ -266,8 +266,8 @@ def test_constant_features_count_for_nothing() -> None:
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass"])
-def test_separable_labels_give_finite_losses(task: str) -> None:
-    """A feature that tells the label outright is used, not divided by."""
+def test_separable_labels_have_finite_losses(task: str) -> None:
+    """A feature equal to the label does not cause a division by zero."""
     given = data(task)
     given["values"][:, 1] = given["labels"]
     prior, found = (by_name(**given)[name] for name in ("prior", "last_values"))
@@ -278,7 +278,7 @@ def test_separable_labels_give_finite_losses(task: str) -> None:
 
 
 def test_a_class_without_a_training_window_is_a_reason_not_a_number() -> None:
-    """Where validation has a class that training never showed, what gives it no chance has no finite loss."""
+    """If validation has a class that training lacks, a prediction with probability 0 has no finite loss."""
     given = data("multiclass")
     given["labels"][:330] = np.minimum(given["labels"][:330], 1)
     found = by_name(**given)
@@ -290,7 +290,7 @@ def test_a_class_without_a_training_window_is_a_reason_not_a_number() -> None:
 
 
 def test_two_classes_of_a_multiclass_task_have_two_logits() -> None:
-    """Their outputs have the shape of the target's, and the prior costs what it costs a binary target."""
+    """Outputs have the shape of the target, and the loss of the prior equals that of a binary target."""
     given = data("binary")
     given["target"] = label_target(given["labels"].astype(int), column="y", horizon=3, task="multiclass")
     found = by_name(**given)
@@ -308,14 +308,14 @@ def test_two_classes_of_a_multiclass_task_have_two_logits() -> None:
     ],
 )
 def test_volatility_without_a_price_has_a_reason(change: dict[str, Any], reason: str) -> None:
-    """No close among the features, two that may be it, too short a context, or numbers that are no prices."""
+    """No close among the features, two candidates, a context that is too short, or values that are not prices."""
     found = by_name(**data() | change)["volatility"]
     assert found.reason == reason
     assert (found.loss, found.loss_interval, found.accuracy, found.outputs) == (None, None, None, None)
 
 
 def test_the_close_is_the_column_of_the_target_in_any_case() -> None:
-    """The target names it as its source spells it; a feature may spell it in lower case, and exact spelling wins."""
+    """The target spells it as its source; a feature may use lower case, and an exact match has priority."""
     target = target_of(TargetOptions(kind="direction", horizon=3), columns={"close": "Adj Close"})
     given = data() | {"target": target}
     expected = outputs_of(by_name(**data())["volatility"])
@@ -324,8 +324,8 @@ def test_the_close_is_the_column_of_the_target_in_any_case() -> None:
     assert by_name(**given)["volatility"].reason == "no feature is the closing price 'Adj Close'"
 
 
-def test_a_price_that_stands_still_has_a_finite_volatility() -> None:
-    """No change for more rows than a week: the smallest spread of training stands for the logarithm of zero."""
+def test_a_constant_price_has_a_finite_volatility() -> None:
+    """Without a change for more than a week, the smallest spread of training replaces the logarithm of zero."""
     given = data()
     given["values"][100:110, 0] = given["values"][100, 0]
     given["values"][360:390, 0] = given["values"][360, 0]
@@ -336,7 +336,7 @@ def test_a_price_that_stands_still_has_a_finite_volatility() -> None:
 
 
 def test_the_stored_form_is_plain_json() -> None:
-    """All fields but the outputs; NaN never."""
+    """All fields except the outputs, without NaN."""
     for one in by_name(**data()).values():
         stored = json.loads(json.dumps(one.report().plain(), allow_nan=False))
         assert set(stored) == set(attrs.fields_dict(Baseline)) - {"outputs"}

@@ -1,4 +1,4 @@
-"""What refuses data, and what is only flagged."""
+"""Checks that refuse data, and flags."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_g50_values_that_are_not_finite_are_refused(make_panel: Any, bad: float,
     )
 
 
-def test_g50_features_that_are_no_numbers_are_refused(make_panel: Any) -> None:
+def test_g50_features_that_are_not_numbers_are_refused(make_panel: Any) -> None:
     """Objects never reach a tensor."""
     values = make_panel().values.astype(object)
     assert refusal(make_panel(values=values)) == "walk.parquet: features are object, not numbers [G50]"
@@ -58,7 +58,7 @@ def test_times_must_ascend_without_duplicates(make_panel: Any) -> None:
 
 
 def test_a_panel_whose_parts_do_not_fit_together_is_refused(make_panel: Any) -> None:
-    """A dataset plugin that counts wrongly is told so."""
+    """The error names the bug of the dataset plugin."""
     panel = make_panel()
     assert refusal(make_panel(features=("Close",))) == (
         "walk.parquet: 900 times and 1 features do not fit values of shape (900, 2)"
@@ -71,7 +71,7 @@ def test_a_panel_whose_parts_do_not_fit_together_is_refused(make_panel: Any) -> 
 
 
 def test_labels_may_be_unknown_only_at_the_end(make_panel: Any) -> None:
-    """A hole in the labels is no row without a future."""
+    """A gap in the labels is an error."""
     values = make_panel().labels
     values[100] = np.nan
     assert refusal(make_panel(labels=values)) == (
@@ -97,7 +97,7 @@ def test_labels_may_be_unknown_only_at_the_end(make_panel: Any) -> None:
 
 @pytest.mark.parametrize("part", ["train", "val", "test"])
 def test_g06_a_part_with_one_class_is_refused(with_labels: Any, part: str) -> None:
-    """Labels that are all 1, as those computed from normalised prices were, stop before any training."""
+    """Labels that are all 1, such as those computed from normalised prices, are refused before training."""
     values = (np.arange(900) % 3 == 0).astype(int)
     rows = {"train": slice(0, 640), "val": slice(600, 770), "test": slice(700, 900)}[part]
     values[rows] = 1
@@ -142,7 +142,7 @@ def test_g02_the_shipped_defaults_refuse_eighteen_samples(make_panel: Any) -> No
 
 
 def test_g08_drift_is_measured_against_training(make_panel: Any) -> None:
-    """A level that doubles after training is in the table with its size, in raw units' ratios."""
+    """A level that doubles after training is in the table, with its ratio in raw units."""
     rows = 900
     values = make_panel().values
     values[:, 0] = np.where(np.arange(rows) < 630, np.arange(rows) % 2, 10 + np.arange(rows) % 3)
@@ -156,8 +156,8 @@ def test_g08_drift_is_measured_against_training(make_panel: Any) -> None:
     assert drift["noise", "test"].strong is False
 
 
-def test_g08_strong_drift_is_flagged_where_nothing_normalises(make_panel: Any) -> None:
-    """Without a normalisation step the flag names the features; with one the table alone tells."""
+def test_g08_strong_drift_is_flagged_without_normalisation(make_panel: Any) -> None:
+    """Without normalisation a flag names the features; with it, only the table does."""
     values = make_panel().values
     values[:, 0] = np.linspace(1, 16, 900) + values[:, 1] / 100
     flagged = describe(make_panel(values=values, normalise="none")).flags
@@ -171,7 +171,7 @@ def test_g08_strong_drift_is_flagged_where_nothing_normalises(make_panel: Any) -
 
 
 def test_g08_a_feature_that_is_constant_in_training_is_flagged(make_panel: Any) -> None:
-    """Its shift has no unit, so it is None and not a number; it is centered and not scaled."""
+    """Its shift has no unit and is therefore None; it is centered but not scaled."""
     values = make_panel().values
     values[:, 1] = 0.1
     values[800:, 1] = 4.1
@@ -185,7 +185,7 @@ def test_g08_a_feature_that_is_constant_in_training_is_flagged(make_panel: Any) 
 
 
 def test_g54_a_purge_below_the_look_back_is_flagged(make_panel: Any) -> None:
-    """Windows and labels are apart, features computed from older rows are not; the record says so."""
+    """Windows and labels are apart, but features computed from older rows are not; the record has a flag."""
     description = describe(make_panel(look_back=40, split=Split(purge=6)))
     assert list(description.flags) == [
         {
@@ -197,7 +197,7 @@ def test_g54_a_purge_below_the_look_back_is_flagged(make_panel: Any) -> None:
 
 
 def test_a_class_that_a_part_lacks_is_flagged(with_labels: Any) -> None:
-    """Its loss under the training prior is still known; a class that training lacks makes that loss infinite: None."""
+    """The loss of the training prior is still finite; if training lacks a class, it is infinite and stored as None."""
     values = np.arange(900) % 3
     values[765:][values[765:] == 2] = 0
     description = describe(with_labels(values))

@@ -1,4 +1,4 @@
-"""The bundled data is what its README says."""
+"""The bundled data matches its README."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FILES = ("spy_daily.parquet", "vix_daily.parquet")
 
 @pytest.mark.parametrize("name", FILES)
 def test_bytes_equal_the_checksum_in_the_readme(examples: Path, name: str) -> None:
-    """The files are those whose licence the README tells."""
+    """The files are those for which the README states the licence."""
     found = re.search(rf"^\| `{name}` \| `([0-9a-f]{{64}})` \|$", (examples / "README.md").read_text(), re.MULTILINE)
     assert found is not None
     assert hashlib.sha256((examples / name).read_bytes()).hexdigest() == found.group(1)
@@ -23,7 +23,7 @@ def test_bytes_equal_the_checksum_in_the_readme(examples: Path, name: str) -> No
 
 @pytest.mark.parametrize("name", FILES)
 def test_rows_and_dates_are_those_of_the_readme(examples: Path, name: str) -> None:
-    """Row counts and date ranges of the table, and bars that are whole."""
+    """Row counts and date ranges equal the table, and bars are complete."""
     found = re.search(
         rf"^\| `{name}` \| .+? \| (\d+) \| (\S+) \| (\S+) \| (MIT|PDDL-1.0) \|",
         (examples / "README.md").read_text(),
@@ -39,5 +39,5 @@ def test_rows_and_dates_are_those_of_the_readme(examples: Path, name: str) -> No
 
 
 def test_every_data_file_is_in_the_readme(examples: Path) -> None:
-    """Nothing is shipped without its source and licence."""
+    """Every shipped file has a source and a licence."""
     assert {path.name for path in examples.iterdir()} == {"README.md", "make_switches.py", "switches.csv", *FILES}

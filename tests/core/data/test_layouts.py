@@ -1,4 +1,4 @@
-"""Layouts: defaults that fit ten years of days, and refusals that name values which work."""
+"""Layouts: defaults that fit ten years of daily rows, and refusals with values that work."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ KINDS = ("contiguous", "scattered", "walk-forward")
 
 
 def suggested(message: str) -> list[dict[str, Any]]:
-    """The values that a refusal names, as YAML."""
+    """The values in a refusal, as YAML."""
     _, found, values = re.sub(r" \[G\d+\]$", "", message).partition("; these values work: ")
     return [yaml.safe_load(text.replace(" with ", "\n")) for text in values.split("; or ")] if found else []
 
 
 def applied(panel: Panel, values: dict[str, Any]) -> Panel:
-    """The panel with these values in place of its own."""
+    """The panel with these values instead of its own."""
     split = evolve(panel.split, **values.get("split", {}))
     return evolve(panel, split=split, context=values.get("context", panel.context))
 
@@ -36,10 +36,10 @@ def applied(panel: Panel, values: dict[str, Any]) -> Panel:
     [("contiguous", 1), ("contiguous", 2), *((kind, days) for kind in KINDS[1:] for days in (1, 2, 3, 5))],
 )
 @pytest.mark.parametrize("rows", [2107, 2520])
-def test_g54_defaults_work_on_ten_years_of_days_and_say_what_they_do_not_cover(
+def test_g54_defaults_work_on_ten_years_of_daily_rows_and_flag_what_they_do_not_cover(
     make_panel: MakePanel, kind: Any, horizon: int, rows: int
 ) -> None:
-    """Windows of 60 rows with features that look back 340 have a split of every kind, with and without warm-up rows."""
+    """Windows of 60 rows with a look-back of 340 have a split of every kind, with and without warm-up rows."""
     panel = make_panel(rows=rows, horizon=horizon, context=60, look_back=340, split=Split(kind=kind))
     described = describe(panel)
     assert described.split.purge == 59 + horizon
@@ -50,12 +50,12 @@ def test_g54_defaults_work_on_ten_years_of_days_and_say_what_they_do_not_cover(
     )
     chosen = described.split.chosen or {}
     assert len(flags) == (2 if chosen else 1)
-    # Written into the file, what was chosen gives the same split.
+    # The chosen values, set in the file, result in the same split.
     written = evolve(panel, split=evolve(panel.split, **chosen, purge=described.split.purge))
     assert describe(written).split.hash == described.split.hash
 
 
-def test_what_was_chosen_in_place_of_a_default_is_named(make_panel: MakePanel) -> None:
+def test_a_value_chosen_instead_of_a_default_is_flagged(make_panel: MakePanel) -> None:
     """A default that does not fit the rows is replaced, stored and flagged."""
     described = describe(make_panel(rows=2107, context=60, look_back=340, split=Split(kind="scattered")))
     assert described.split.chosen == {"blocks": 3}
@@ -66,8 +66,8 @@ def test_what_was_chosen_in_place_of_a_default_is_named(make_panel: MakePanel) -
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_split_that_fits_stays_as_it_always_was(make_panel: MakePanel, kind: Any) -> None:
-    """Where the full gap leaves enough windows nothing is chosen: old studies keep their windows."""
+def test_a_split_that_fits_is_unchanged(make_panel: MakePanel, kind: Any) -> None:
+    """If the full gap leaves enough windows, the defaults apply: old studies keep their windows."""
     panel = make_panel(rows=18000, context=60, look_back=340, split=Split(kind=kind))
     described = describe(panel)
     old = make_parts(
@@ -78,8 +78,8 @@ def test_a_split_that_fits_stays_as_it_always_was(make_panel: MakePanel, kind: A
     assert not [flag for flag in described.flags if flag["guard"] == "G54"]
 
 
-def test_what_the_file_sets_is_not_changed(make_panel: MakePanel) -> None:
-    """Only what is left out is chosen: blocks that do not fit are refused, with values that do."""
+def test_options_in_the_file_are_not_changed(make_panel: MakePanel) -> None:
+    """Blocks that do not fit are refused, with values that do."""
     panel = make_panel(rows=2107, context=60, look_back=340, split=Split(kind="scattered", blocks=5, purge=400))
     with pytest.raises(DataError) as caught:
         describe(panel)
@@ -109,8 +109,8 @@ def test_what_the_file_sets_is_not_changed(make_panel: MakePanel) -> None:
         (Split(), {"context": 1200}),
     ],
 )
-def test_every_value_that_a_refusal_names_works(make_panel: MakePanel, split: Split, fields: Any) -> None:
-    """Each value in the message, put into the file, makes the split that was refused."""
+def test_every_value_in_a_refusal_works(make_panel: MakePanel, split: Split, fields: Any) -> None:
+    """Each value in the message, set in the file, makes the refused split possible."""
     panel = make_panel(**{"rows": 2107, "context": 60, "look_back": 340, "split": split, **fields})
     with pytest.raises((DataError, RefusedError)) as caught:
         describe(panel)
@@ -120,8 +120,8 @@ def test_every_value_that_a_refusal_names_works(make_panel: MakePanel, split: Sp
         assert describe(applied(panel, one)).parts["val"].effective >= 100
 
 
-def test_g02_a_validation_part_that_is_too_small_is_refused_with_shares_that_are_not(make_panel: MakePanel) -> None:
-    """The guard's refusal names values too, in front of its id."""
+def test_g02_a_validation_part_that_is_too_small_is_refused_with_shares_that_work(make_panel: MakePanel) -> None:
+    """The refusal of this guard has values too, before its id."""
     panel = make_panel(rows=900, horizon=2, split=Split(train=0.8, val=0.1, test=0.1))
     with pytest.raises(RefusedError) as caught:
         describe(panel)
@@ -132,8 +132,8 @@ def test_g02_a_validation_part_that_is_too_small_is_refused_with_shares_that_are
     )
 
 
-def test_nothing_is_named_where_nothing_works(make_panel: MakePanel) -> None:
-    """On too few rows the message stays with the reason."""
+def test_a_refusal_has_no_values_if_none_work(make_panel: MakePanel) -> None:
+    """With too few rows, the message has only the reason."""
     with pytest.raises(RefusedError) as caught:
         describe(make_panel(rows=150, context=5))
     assert str(caught.value) == (

@@ -1,4 +1,4 @@
-"""What validation outputs are worth, beside scikit-learn's figures."""
+"""Metrics of validation outputs, compared with scikit-learn."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_of_several_classes() -> None:
 
 
 def test_of_a_forecast() -> None:
-    """In the target's unit, whatever that is."""
+    """In the target's unit."""
     generator = np.random.default_rng(3)
     labels = 1e4 + generator.normal(size=300)
     outputs = (labels + generator.normal(size=300))[:, None]
@@ -57,8 +57,8 @@ def test_of_a_forecast() -> None:
     assert sorted(found) == sorted(MEASURES["forecast"])
 
 
-def test_outputs_that_are_no_numbers_have_a_loss_alone() -> None:
-    """Which is none either: the training has diverged."""
+def test_outputs_that_are_not_finite_have_only_a_loss() -> None:
+    """The loss is not finite either: the training has diverged."""
     found = measures(np.array([[np.nan], [0.0]]), np.array([0.0, 1.0]), task="binary")
     assert list(found) == ["val_loss"]
     assert np.isnan(found["val_loss"])

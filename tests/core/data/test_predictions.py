@@ -32,8 +32,8 @@ def predictions(task: str = "binary", *, start: int = 0, windows: int = 60, **ab
     )
 
 
-def test_what_was_written_is_read_back_and_nothing_is_pickled(tmp_path: Path) -> None:
-    """All arrays and what they are of; the same content gives the same bytes."""
+def test_predictions_are_read_back_without_pickles(tmp_path: Path) -> None:
+    """All arrays and their description; equal content has equal bytes."""
     kept = predictions()
     digest = write_predictions(tmp_path / "one.npz", kept)
     assert write_predictions(tmp_path / "two.npz", kept) == digest
@@ -47,7 +47,7 @@ def test_what_was_written_is_read_back_and_nothing_is_pickled(tmp_path: Path) ->
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "other", "pickled", "missing"])
 def test_a_damaged_file_is_refused(tmp_path: Path, damage: str) -> None:
-    """Cut, changed, of another kind, with pickled objects or missing: an error that names the file, never numbers."""
+    """Truncated, changed, of another type, with pickled objects or missing: an error names the file."""
     path = tmp_path / "trial_0001.npz"
     write_predictions(path, predictions())
     content = path.read_bytes()
@@ -70,15 +70,15 @@ def test_a_damaged_file_is_refused(tmp_path: Path, damage: str) -> None:
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "forecast"])
-def test_losses_are_those_whose_mean_is_val_loss(task: str) -> None:
-    """Numpy's losses per window equal the training core's, for each task."""
+def test_the_mean_of_losses_is_val_loss(task: str) -> None:
+    """The numpy losses per window equal those of the trainer, for each task."""
     kept = predictions(task)
     expected = task_named(task).losses(torch.from_numpy(kept.outputs).double(), torch.from_numpy(kept.labels).double())
     np.testing.assert_allclose(kept.losses(), expected.numpy(), rtol=1e-6)
 
 
 def test_windows_of_two_studies_are_paired_by_time() -> None:
-    """Parts that overlap share the windows of equal times, and a comparison runs over these."""
+    """Overlapping parts share the windows of equal times, which a comparison uses."""
     first, second = predictions(), predictions(start=20)
     ours, theirs = common_windows(first, second)
     assert len(ours) == 40
@@ -87,7 +87,7 @@ def test_windows_of_two_studies_are_paired_by_time() -> None:
 
 
 def test_g07_predictions_of_two_targets_are_not_paired() -> None:
-    """Another definition of the label is refused, another part of the data is an error."""
+    """Another definition of the label is refused; another part of the data is an error."""
     with pytest.raises(RefusedError, match="predictions of two targets cannot be paired: target t and u"):
         common_windows(predictions(), predictions(target="u"))
     with pytest.raises(DataError, match="predictions of val and of test windows cannot be paired"):

@@ -26,7 +26,7 @@ def stored(folder: Path, name: str) -> np.ndarray:
 
 
 def test_prepare_writes_normalised_values_labels_times_and_windows(make_panel: Any, tmp_path: Path) -> None:
-    """The arrays have the promised types and hold the panel, normalised by the rows that training windows see."""
+    """The arrays have the documented types and contain the panel, normalised by the rows of training windows."""
     panel = make_panel()
     description = prepare(panel, tmp_path / "data")
     folder = tmp_path / "data"
@@ -46,22 +46,22 @@ def test_prepare_writes_normalised_values_labels_times_and_windows(make_panel: A
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
-def test_memory_order_does_not_change_a_bit_of_what_is_stored(make_panel: Any, tmp_path: Path) -> None:
-    """A column-wise table, as parquet readers give it, has the same fingerprint, so it must give the same bytes."""
+def test_memory_order_does_not_change_stored_bytes(make_panel: Any, tmp_path: Path) -> None:
+    """A column-wise table, as returned by parquet readers, has the same fingerprint and bytes."""
     values = make_panel().values
     prepare(make_panel(values=values), tmp_path / "rows")
     prepare(make_panel(values=np.asfortranarray(values)), tmp_path / "columns")
     assert (tmp_path / "rows" / "values.npy").read_bytes() == (tmp_path / "columns" / "values.npy").read_bytes()
 
 
-def test_describe_says_the_same_and_writes_nothing(make_panel: Any, tmp_path: Path) -> None:
-    """The plan's description is the one that a run stores."""
+def test_describe_returns_the_same_and_writes_nothing(make_panel: Any, tmp_path: Path) -> None:
+    """The description in the plan equals the one that a run stores."""
     before = describe(make_panel())
     assert before == prepare(make_panel(), tmp_path / "data")
 
 
 def test_robust_normalisation_uses_median_and_quartiles(make_panel: Any) -> None:
-    """One outlier in training moves neither center nor scale."""
+    """One outlier in training changes neither center nor scale."""
     values = make_panel().values
     plain = describe(make_panel(values=values, normalise="robust")).normalise
     values[100, 1] = 1e6
@@ -72,7 +72,7 @@ def test_robust_normalisation_uses_median_and_quartiles(make_panel: Any) -> None
 
 
 def test_robust_normalisation_of_a_mostly_constant_feature_falls_back_to_the_deviation(make_panel: Any) -> None:
-    """Without a range between the quartiles nothing is divided by zero."""
+    """An interquartile range of 0 causes no division by zero."""
     values = make_panel().values
     values[:, 1] = np.arange(900) % 10 == 0
     scale = describe(make_panel(values=values, normalise="robust")).normalise.scale["noise"]
@@ -81,7 +81,7 @@ def test_robust_normalisation_of_a_mostly_constant_feature_falls_back_to_the_dev
 
 @pytest.mark.parametrize("kind", ["standard", "robust"])
 def test_a_feature_whose_deviation_rounds_to_zero_counts_as_constant(make_panel: Any, kind: str) -> None:
-    """Its squares are too small for any number: nothing is divided by zero."""
+    """Its squares underflow, which causes no division by zero."""
     values = make_panel().values
     values[:, 1] = 1e-170 * (np.arange(900) % 10 == 0)
     found = describe(make_panel(values=values, normalise=kind))
@@ -90,7 +90,7 @@ def test_a_feature_whose_deviation_rounds_to_zero_counts_as_constant(make_panel:
 
 
 def test_normalisation_is_fit_on_training_rows_only(make_panel: Any) -> None:
-    """What comes after training changes neither center nor scale."""
+    """Rows after training change neither center nor scale."""
     values = make_panel().values
     before = describe(make_panel(values=values)).normalise
     values[640:] *= 100
@@ -98,7 +98,7 @@ def test_normalisation_is_fit_on_training_rows_only(make_panel: Any) -> None:
 
 
 def test_g01_base_rate_and_entropy_floor_are_recorded(with_labels: Any) -> None:
-    """Base rates per part and year, the loss of the constant prior, and the least any constant could reach."""
+    """Base rates per part and year, the loss of the constant prior, and that of the best constant."""
     values = (np.arange(900) % 4 == 0).astype(int)
     values[765:] = np.arange(135) % 2
     description = describe(with_labels(values))
@@ -120,7 +120,7 @@ def test_g01_base_rate_and_entropy_floor_are_recorded(with_labels: Any) -> None:
 
 
 def test_forecast_prior_is_the_training_mean(make_panel: Any) -> None:
-    """Its floor is a mean squared error, and it has no classes."""
+    """Its `entropy` is a mean squared error, and it has no classes."""
     close = make_panel().values[:, 0]
     target = target_of(TargetOptions(kind="forward_return"))
     given = labels(target, close=close, price=close)
@@ -141,8 +141,8 @@ def test_multiclass_prior_has_a_share_for_each_class(with_labels: Any) -> None:
     assert description.parts["val"].entropy == pytest.approx(math.log(3), abs=0.01)
 
 
-def test_date_ranges_of_inputs_and_labels_are_told(make_panel: Any) -> None:
-    """Inputs begin context - 1 rows before the first sample, labels end horizon rows after the last one."""
+def test_date_ranges_of_inputs_and_labels_are_stored(make_panel: Any) -> None:
+    """Inputs start context - 1 rows before the first sample, labels end horizon rows after the last one."""
     train = describe(make_panel(horizon=3), min_validation_samples=30).parts["train"]
     assert train.inputs[0] == "2001-01-01"
     assert train.samples[0] == "2001-01-06"
@@ -160,8 +160,8 @@ def test_description_is_strict_json_both_ways(make_panel: Any) -> None:
     assert structured(DataReport, json.loads(text), place="data") == description
 
 
-def test_fingerprint_depends_on_content_and_on_nothing_else(make_panel: Any) -> None:
-    """Name, details, memory order and the sign of zero do not matter; each thing that decides a result does."""
+def test_fingerprint_depends_only_on_content(make_panel: Any) -> None:
+    """Name, details, memory order and the sign of zero do not matter; everything that decides a result does."""
     panel = make_panel()
     same = describe(panel).fingerprint
     fortran = np.asfortranarray(panel.values)
@@ -189,7 +189,7 @@ def test_fingerprint_depends_on_content_and_on_nothing_else(make_panel: Any) -> 
 
 
 def test_fingerprint_depends_on_the_context_even_where_the_dates_do_not(make_panel: Any) -> None:
-    """A rolling fold far from the start has the same windows' ends for contexts 6 and 7 at a fixed purge."""
+    """At a fixed purge, a rolling fold far from the start has the same window ends for contexts 6 and 7."""
     split = Split(kind="walk-forward", folds=2, rolling=True, purge=10)
     six, seven = (describe(make_panel(split=split, context=context)) for context in (6, 7))
     assert six.split.hash == seven.split.hash
@@ -197,7 +197,7 @@ def test_fingerprint_depends_on_the_context_even_where_the_dates_do_not(make_pan
 
 
 def test_g53_feature_sets_over_the_same_dates_have_one_split_hash(make_panel: Any) -> None:
-    """A comparison can see that two tiers were judged on other dates, since one of them lost its warm-up rows."""
+    """A comparison detects that two tiers have other dates because one of them lost its warm-up rows."""
     split = Split(val_from="2002-08-01", test_from="2003-02-01")
     panel = make_panel(split=split)
     other = make_panel(split=split, features=("x", "y"), values=panel.values[:, ::-1] * 2)
@@ -222,7 +222,7 @@ def test_preparing_again_reuses_the_folder(make_panel: Any, tmp_path: Path) -> N
 
 
 def test_a_changed_description_of_the_same_data_is_stored(make_panel: Any, tmp_path: Path) -> None:
-    """A moved source file changes what is told of the data, and none of the arrays."""
+    """A moved source file changes the description but not the arrays."""
     folder = tmp_path / "data"
     prepare(make_panel(), folder)
     inode = (folder / "values.npy").stat().st_ino
@@ -232,8 +232,8 @@ def test_a_changed_description_of_the_same_data_is_stored(make_panel: Any, tmp_p
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "gone", "torn json"])
-def test_a_damaged_folder_is_written_anew(make_panel: Any, tmp_path: Path, damage: str) -> None:
-    """Bit rot, a cut or missing file, a torn data.json: the data comes from its source again."""
+def test_a_damaged_folder_is_rewritten(make_panel: Any, tmp_path: Path, damage: str) -> None:
+    """Bit rot, a truncated or missing file, an incomplete data.json: the data is prepared again from its source."""
     folder = tmp_path / "data"
     prepare(make_panel(), folder)
     path = folder / "values.npy"
@@ -251,8 +251,8 @@ def test_a_damaged_folder_is_written_anew(make_panel: Any, tmp_path: Path, damag
     assert read_description(folder) == describe(make_panel())
 
 
-def test_g52_a_folder_with_other_data_is_refused_and_left_alone(make_panel: Any, tmp_path: Path) -> None:
-    """A study that goes on never trains on data that changed under it."""
+def test_g52_a_folder_with_other_data_is_refused_and_unchanged(make_panel: Any, tmp_path: Path) -> None:
+    """A resumed study never trains on changed data."""
     folder = tmp_path / "data"
     old = prepare(make_panel(), folder)
     content = (folder / "values.npy").read_bytes()
@@ -269,7 +269,7 @@ def test_g52_a_folder_with_other_data_is_refused_and_left_alone(make_panel: Any,
 
 
 def test_a_foreign_folder_is_refused(make_panel: Any, tmp_path: Path) -> None:
-    """What is not prepared data is never written over."""
+    """Files that are not prepared data are never overwritten."""
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(DataError) as caught:
         prepare(make_panel(), tmp_path)
@@ -279,8 +279,8 @@ def test_a_foreign_folder_is_refused(make_panel: Any, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
-def test_what_a_killed_process_left_is_cleared(make_panel: Any, tmp_path: Path) -> None:
-    """A half-written neighbour does not stop the next run, and nothing of it stays."""
+def test_remains_of_a_killed_process_are_removed(make_panel: Any, tmp_path: Path) -> None:
+    """A partial folder does not stop the next run and is removed."""
     leftover = tmp_path / "data.partial"
     leftover.mkdir()
     (leftover / "values.npy").write_bytes(b"half")
@@ -288,15 +288,15 @@ def test_what_a_killed_process_left_is_cleared(make_panel: Any, tmp_path: Path) 
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
-def test_refused_data_leaves_nothing_behind(make_panel: Any, tmp_path: Path) -> None:
+def test_refused_data_writes_nothing(make_panel: Any, tmp_path: Path) -> None:
     """Checks come before the first file."""
     with pytest.raises(RefusedError):
         prepare(make_panel(), tmp_path / "data", min_validation_samples=10_000)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_read_description_of_an_empty_folder_says_what_to_do(tmp_path: Path) -> None:
-    """An attempt whose data is gone ends with a clear message."""
+def test_read_description_of_an_empty_folder_has_a_remedy(tmp_path: Path) -> None:
+    """An attempt without its data ends with a clear message."""
     with pytest.raises(DataError) as caught:
         read_description(tmp_path)
     assert str(caught.value) == (
@@ -305,7 +305,7 @@ def test_read_description_of_an_empty_folder_says_what_to_do(tmp_path: Path) -> 
 
 
 def test_g57_the_scale_of_a_forecast_is_that_of_training_windows(with_labels: Any, tmp_path: Path) -> None:
-    """Mean and standard deviation of the labels that training sees; validation and test have no say in it."""
+    """Mean and standard deviation of the training labels; validation and test do not matter."""
     values = 40_000 + np.sin(np.arange(900.0))
     values[700:] += 500
     description = prepare(with_labels(values, task="forecast"), tmp_path / "data")
@@ -319,8 +319,8 @@ def test_g57_the_scale_of_a_forecast_is_that_of_training_windows(with_labels: An
     assert describe(with_labels(np.arange(900) % 2)).target_scale is None
 
 
-def test_g57_seeds_are_those_of_the_forecast_in_any_unit(with_labels: Any) -> None:
-    """Other labels have other seeds, the same ones in another unit have the same, and are other data nevertheless."""
+def test_g57_seeds_of_a_forecast_do_not_depend_on_the_unit(with_labels: Any) -> None:
+    """Other labels have other seeds; the same labels in another unit have equal seeds but another fingerprint."""
     values = np.sin(np.arange(900.0))
     units = (values, 1000 * values, values + 40_000, 1e-6 * values - 3e-5)
     found = [describe(with_labels(unit, task="forecast")) for unit in units]
@@ -332,8 +332,8 @@ def test_g57_seeds_are_those_of_the_forecast_in_any_unit(with_labels: Any) -> No
     assert describe(with_labels(np.arange(900) % 2)).seed_data is None
 
 
-def test_g57_what_cannot_be_standardised_is_refused(with_labels: Any) -> None:
-    """A training part that hardly varies, beside rows of another order of magnitude: they would be infinite."""
+def test_g57_labels_that_cannot_be_standardised_are_refused(with_labels: Any) -> None:
+    """Almost constant training labels with others of another magnitude, which would become infinite."""
     values = np.sin(np.arange(900.0)) * 1e-30
     values[-5:] = 1e20
     with pytest.raises(DataError) as caught:
@@ -347,8 +347,8 @@ def test_g57_what_cannot_be_standardised_is_refused(with_labels: Any) -> None:
     )
 
 
-def test_g57_a_raw_target_keeps_the_fingerprint_of_before(with_labels: Any) -> None:
-    """Another scale of training is other data; the same way as before is the same."""
+def test_g57_a_raw_target_keeps_the_fingerprint_of_version_0_1(with_labels: Any) -> None:
+    """A standardised target has another fingerprint."""
     values = np.sin(np.arange(900.0))
     scaled, raw = (describe(with_labels(values, task="forecast"), raw_target=raw) for raw in (False, True))
     assert raw.target_scale is None

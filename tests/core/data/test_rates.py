@@ -1,4 +1,4 @@
-"""Windows that a rate is over, and its interval where they are few."""
+"""Denominators of rates, and intervals for small ones."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ CLASSES = [[50, 10, 0, 0], [20, 9, 1, 0], [5, 4, 0, 0], [0, 0, 0, 0]]
     [("accuracy", 100, 99), ("precision", 10, 1), ("recall", 27, 9), ("auc", None, None), ("val_loss", None, None)],
 )
 def test_g19_each_rate_has_its_own_denominator(metric: str, binary: int | None, classes: int | None) -> None:
-    """Of several classes that of the one with the fewest windows."""
+    """For several classes, that of the class with the fewest windows."""
     assert denominator(metric, BINARY) == binary
     assert denominator(metric, CLASSES) == classes
     assert denominator(metric, None) is None
 
 
-def test_g19_a_class_that_is_never_predicted_is_no_small_denominator() -> None:
-    """Its precision is 0 by definition; where nothing that occurs is predicted the denominator is 0."""
+def test_g19_a_class_that_is_never_predicted_does_not_count() -> None:
+    """Its precision is 0 by definition; if no class that occurs is predicted, the denominator is 0."""
     assert denominator("precision", [[50, 10, 0], [20, 9, 0], [5, 4, 0]]) == 23
     assert denominator("precision", [[0, 0, 9], [0, 0, 9], [0, 0, 0]]) == 0
     assert denominator("precision", {"tn": 9, "fp": 0, "fn": 1, "tp": 0}) == 0

@@ -1,4 +1,4 @@
-"""Logistic and linear regression: the gradient is zero at the solution, and known coefficients come back."""
+"""Logistic and linear regression: zero gradient at the solution, and recovery of known coefficients."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def drawn(*, rows: int, outputs: int, seed: int = 5) -> tuple[np.ndarray, np.nda
 
 @pytest.mark.parametrize("outputs", [1, 2, 4])
 def test_the_gradient_is_zero_at_the_logistic_solution(outputs: int) -> None:
-    """The penalised loss has its minimum there: each derivative, summed row by row, is zero."""
+    """Each derivative of the penalised loss, summed row by row, is zero."""
     x, _, labels = drawn(rows=200, outputs=outputs)
     found = logistic_regression(x, labels, outputs=outputs, penalty=0.03)
     assert found is not None
@@ -52,8 +52,8 @@ def test_the_gradient_is_zero_at_the_logistic_solution(outputs: int) -> None:
 
 
 @pytest.mark.parametrize("outputs", [1, 3])
-def test_known_coefficients_come_back(outputs: int) -> None:
-    """From many labels drawn by a logistic model the model is found; of softmax only differences matter."""
+def test_known_coefficients_are_recovered(outputs: int) -> None:
+    """From many labels drawn from a logistic model; for softmax only differences matter."""
     x, truth, labels = drawn(rows=40_000, outputs=outputs)
     found = logistic_regression(x, labels, outputs=outputs, penalty=1e-6)
     assert found is not None
@@ -63,7 +63,7 @@ def test_known_coefficients_come_back(outputs: int) -> None:
 
 
 def test_separable_labels_stay_finite() -> None:
-    """The penalty bounds what would grow without end."""
+    """The penalty bounds coefficients that would otherwise grow without limit."""
     x = np.linspace(-1, 1, 100)[:, None]
     found = logistic_regression(x, (x[:, 0] > 0).astype(np.int64), outputs=1, penalty=1e-4)
     assert found is not None
@@ -73,7 +73,7 @@ def test_separable_labels_stay_finite() -> None:
 
 @pytest.mark.parametrize("penalty", [1e-3, 1e-9])
 def test_rare_and_separable_labels_are_fitted_too(penalty: float) -> None:
-    """Three windows of one class in thousands, told apart by one of many features, for any penalty above 0."""
+    """Three windows of one class among thousands, separated by one of many features, for any penalty above 0."""
     x = np.random.default_rng(1).normal(size=(3000, 8))
     x[:3, 0] += 12
     found = logistic_regression(x, (np.arange(3000) < 3).astype(np.int64), outputs=1, penalty=penalty)
@@ -81,15 +81,15 @@ def test_rare_and_separable_labels_are_fitted_too(penalty: float) -> None:
     assert applied(found, x)[:3].min() > applied(found, x)[3:].max()
 
 
-def test_values_beyond_all_bounds_have_no_fit() -> None:
-    """Squares that overflow give None, and no coefficients that nobody found."""
+def test_values_that_overflow_have_no_fit() -> None:
+    """The result is None, not arbitrary coefficients."""
     x, _, labels = drawn(rows=100, outputs=1)
     with np.errstate(all="ignore"):
         assert logistic_regression(x * 1e200, labels, outputs=1, penalty=0.01) is None
 
 
-def test_features_that_repeat_each_other_share_their_coefficient() -> None:
-    """Ridge has one solution where plain least squares or likelihood has many."""
+def test_equal_features_share_their_coefficient() -> None:
+    """Ridge has one solution where unpenalised fits have many."""
     x, _, labels = drawn(rows=300, outputs=1)
     twice = np.column_stack([x, x])
     found = logistic_regression(twice, labels, outputs=1, penalty=0.01)
@@ -100,7 +100,7 @@ def test_features_that_repeat_each_other_share_their_coefficient() -> None:
 
 
 def test_the_linear_solution_is_that_of_rows_appended_for_the_penalty() -> None:
-    """Ridge is least squares with one more row for each coefficient, sqrt(n * penalty) on its diagonal and label 0."""
+    """Ridge is least squares with an additional row per coefficient: sqrt(n * penalty) on the diagonal, label 0."""
     generator = np.random.default_rng(2)
     x, labels = generator.normal(3.0, 1.0, size=(80, 3)), generator.normal(5.0, 1.0, 80)
     found = linear_regression(x, labels, penalty=0.2)
@@ -110,8 +110,8 @@ def test_the_linear_solution_is_that_of_rows_appended_for_the_penalty() -> None:
     np.testing.assert_allclose(found[:, 0], expected, atol=1e-10)
 
 
-def test_standardised_knows_only_the_rows_it_is_fit_on() -> None:
-    """Mean 0 and deviation 1 there, whatever comes later; constants are left out."""
+def test_standardised_uses_only_the_fitted_rows() -> None:
+    """Mean 0 and deviation 1 in these rows, whatever follows; constants are dropped."""
     x = np.random.default_rng(2).normal(7.0, 3.0, size=(50, 3))
     x[:30, 1] = 0.1
     scaled = standardised(x, fit_rows=30)
@@ -123,7 +123,7 @@ def test_standardised_knows_only_the_rows_it_is_fit_on() -> None:
 
 
 def test_losses_and_probabilities_are_exact_far_out() -> None:
-    """Large logits neither overflow nor lose the small loss of the right class."""
+    """Large logits do not overflow, and the small loss of the right class stays exact."""
     logits, labels = np.array([[800.0], [-800.0], [0.0]]), np.array([1, 1, 0])
     np.testing.assert_allclose(cross_entropies(logits, labels), [0, 800, math.log(2)])
     np.testing.assert_allclose(probabilities(logits)[:, 0], [1, 0, 0.5])

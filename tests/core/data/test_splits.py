@@ -1,4 +1,4 @@
-"""Splits: every window of every part, and no row in two of them."""
+"""Splits: all windows of each part, and no row in two parts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def parts_of(split: Split, *, rows: int = 1000, context: int = 10, horizon: int 
 
 
 def touched(ends: np.ndarray, *, context: int, horizon: int, look_back: int) -> set[int]:
-    """Rows that windows touch, counted one by one."""
+    """Rows used by windows, counted one by one."""
     return {row for end in ends.tolist() for row in range(end - context + 1 - look_back, end + horizon + 1)}
 
 
@@ -57,7 +57,7 @@ SPLITS = st.one_of(
 def test_g54_no_row_is_shared_whatever_the_split(
     split: Split, rows: int, context: int, horizon: int, look_back: int
 ) -> None:
-    """Counted row by row, inputs with their look-back and labels of two parts never meet; or a part is too small."""
+    """Counted row by row, inputs with look-back and labels of two parts never share a row; or a part is too small."""
     try:
         parts = parts_of(split, rows=rows, context=context, horizon=horizon, look_back=look_back)
     except DataError as error:
@@ -69,8 +69,8 @@ def test_g54_no_row_is_shared_whatever_the_split(
     assert not rows_of[1] & rows_of[2]
 
 
-def test_contiguous_split_uses_every_window_but_the_gap() -> None:
-    """Training gives up the gap before validation, validation the gap before test; all else is used."""
+def test_contiguous_split_uses_all_windows_except_the_gap() -> None:
+    """Training drops the gap before validation, validation the gap before test; all other windows are used."""
     parts = parts_of(Split())
     gap = (10 - 1 + 2) + 2
     assert (parts.purge, parts.embargo) == (11, 2)
@@ -80,7 +80,7 @@ def test_contiguous_split_uses_every_window_but_the_gap() -> None:
 
 
 def test_g54_auto_purge_is_the_smallest_that_separates() -> None:
-    """One window less given up, and a label of training would be an input of validation."""
+    """With one dropped window less, a label of training would be an input of validation."""
     parts = parts_of(Split(embargo=0), look_back=5)
     rules: dict[str, Any] = {"context": 10, "horizon": 2, "look_back": 5}
     assert parts.purge == 10 - 1 + 2 + 5
@@ -92,8 +92,8 @@ def test_g54_auto_purge_is_the_smallest_that_separates() -> None:
     assert caught.value.guard == "G54"
 
 
-def test_g54_a_purge_that_lets_windows_touch_is_refused() -> None:
-    """A purge below context - 1 + horizon cannot be asked for."""
+def test_g54_a_purge_with_shared_rows_is_refused() -> None:
+    """A purge below context - 1 + horizon is an error."""
     with pytest.raises(RefusedError) as caught:
         parts_of(Split(purge=10), look_back=5)
     assert str(caught.value) == (
@@ -102,8 +102,8 @@ def test_g54_a_purge_that_lets_windows_touch_is_refused() -> None:
     )
 
 
-def test_a_smaller_purge_keeps_inputs_and_labels_apart_and_says_what_it_covers() -> None:
-    """Where features look back far, purge may cover the windows only; how much of the look-back is proven is known."""
+def test_a_smaller_purge_separates_inputs_and_labels_and_reports_its_coverage() -> None:
+    """With a long look-back, purge may cover only the windows; the covered part of the look-back is reported."""
     parts = parts_of(Split(purge=13, embargo=1), look_back=50)
     assert parts.proven_look_back == 3
     assert parts_of(Split(), look_back=50).proven_look_back == 50
@@ -120,7 +120,7 @@ def test_boundary_dates_are_the_first_dates_of_validation_and_test() -> None:
 
 @pytest.mark.parametrize("date", ["1999-01-01", "2001-01-01", "2010-05-05"])
 def test_boundary_dates_outside_of_the_data_are_refused(date: str) -> None:
-    """A boundary before the second or after the last row leaves a part empty; the message tells the range."""
+    """A boundary before the second or after the last row leaves a part empty; the message has the range."""
     first = ("2000-01-01", date) if date == "2001-01-01" else (date, "2011-01-01")
     with pytest.raises(DataError) as caught:
         parts_of(Split(val_from=first[0], test_from=first[1]))
@@ -153,12 +153,12 @@ def test_rolling_walk_forward_trains_on_the_newest_rows_only() -> None:
     """Every fold trains on as many rows as the first."""
     folds = [parts_of(Split(kind="walk-forward", folds=4, fold=fold, rolling=True)) for fold in (1, 4)]
     assert folds[1].train[0] == 300
-    # The first fold has no window in its first context - 1 rows, since none reaches before the data.
+    # The first fold has no window in its first context - 1 rows, because none can start before the data.
     assert len(folds[1].train) == len(folds[0].train) + 9
 
 
 def test_embargo_widens_the_gap() -> None:
-    """An embargo gives up that many more windows."""
+    """An embargo drops that many more windows."""
     near, far = parts_of(Split(embargo=0)), parts_of(Split(embargo=7))
     assert len(near.train) - len(far.train) == 7
     assert len(near.val) - len(far.val) == 7
@@ -166,7 +166,7 @@ def test_embargo_widens_the_gap() -> None:
 
 
 def test_a_part_without_windows_is_refused_with_advice() -> None:
-    """The message tells which stretch, what a window takes, and what to change."""
+    """The message names the stretch, the rows that a window needs, and what to change."""
     with pytest.raises(DataError) as caught:
         parts_of(Split(kind="scattered", blocks=15), rows=500)
     assert str(caught.value) == (
@@ -177,7 +177,7 @@ def test_a_part_without_windows_is_refused_with_advice() -> None:
 
 
 def test_g53_split_hash_is_that_of_the_sample_dates() -> None:
-    """Data sets over the same dates have one hash whatever else differs; other dates, in any part, have another."""
+    """Data sets over the same dates have equal hashes, whatever else differs; other dates in any part change it."""
     parts = parts_of(Split())
     assert parts_of(Split(purge=11)).hash == parts.hash
     assert parts_of(Split(train=0.7, val=0.15, test=0.15), context=10).hashes == parts.hashes
@@ -217,12 +217,12 @@ def test_g53_split_hash_is_that_of_the_sample_dates() -> None:
     ],
 )
 def test_split_options_that_contradict_each_other_are_refused(options: dict, message: str) -> None:
-    """No option of a split can be given and ignored."""
+    """No option of a split is silently ignored."""
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the whole message is compared
         Split(**options)
     assert str(caught.value) == message
 
 
 def test_parts_are_named_in_the_order_of_time() -> None:
-    """The order decides who gives up windows."""
+    """The order decides which part drops windows."""
     assert PARTS == ("train", "val", "test")

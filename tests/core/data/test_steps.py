@@ -1,4 +1,4 @@
-"""Steps between rows: what is usual, what is long, and what crosses it."""
+"""Steps between rows: the usual step, long steps, and the windows and labels that cross them."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ QUIET: dict[str, Any] = {
 
 @pytest.mark.parametrize("case", QUIET)
 def test_ordinary_tables_have_no_long_step(case: str) -> None:
-    """Weekends, holidays, months of unequal length and changes of the clock are no gaps."""
+    """Weekends, holidays, months of unequal length and clock changes are not gaps."""
     steps = of(QUIET[case])
     assert (steps.long, steps.windows, steps.labels, steps_flag(steps)) == (0, {"train": 0}, {"train": 0}, None)
 
@@ -79,7 +79,7 @@ def test_real_prices_have_no_long_step(path: Path) -> None:
 
 
 def test_g56_a_missing_year_is_found_with_what_crosses_it() -> None:
-    """One step, the windows with rows on both sides of it and the labels that look over it."""
+    """One step, the windows with rows on both sides of it, and the labels across it."""
     days = business()
     times = days[(days < "2003-01-01") | (days >= "2004-01-01")]
     steps = of(times, context=10, horizon=2)
@@ -107,12 +107,12 @@ def test_g56_a_missing_year_is_found_with_what_crosses_it() -> None:
     ],
 )
 def test_g56_missing_months_weeks_days_and_hours_are_found(times: pd.DatetimeIndex, long: int) -> None:
-    """What is missing is seen beside the step that the series has."""
+    """A gap is detected relative to the usual step of the series."""
     assert of(times).long == long
 
 
 def test_g56_nights_are_within_windows_of_intraday_data() -> None:
-    """Seven bars a day: each window of ten crosses a night, and so do the labels of the last two bars of a day."""
+    """Seven bars per day: each window of ten crosses a night, and so do the labels of a day's last two bars."""
     times = trading_hours()
     steps = of(times, context=10, horizon=2)
     nights = int((np.diff(times) > np.timedelta64(1, "h")).sum())
@@ -123,7 +123,7 @@ def test_g56_nights_are_within_windows_of_intraday_data() -> None:
 
 
 def test_one_bar_a_morning_and_one_an_afternoon_have_nights_too() -> None:
-    """Half of the steps are nights, and the shorter ones are what is usual."""
+    """Half of the steps are nights; the shorter ones are the usual step."""
     found = hours()
     times = found[np.isin(found.hour, (9, 13)) & (found.day_of_week < 5)]
     assert (span(of(times).usual), of(times).long) == ("4 h", len(times) // 2 - 1)
@@ -149,7 +149,7 @@ def test_irregular_times_have_a_median_and_gaps_too() -> None:
 
 
 def test_one_row_has_no_steps() -> None:
-    """Nothing is made up."""
+    """The result is None."""
     assert steps_of(np.array(["2020-01-01"], dtype="datetime64[ns]"), ends={}, context=1, horizon=1) is None
 
 
@@ -175,6 +175,6 @@ def test_g56_gaps_are_stored_and_flagged_with_the_data(make_panel: Any) -> None:
         (90.5, "1 min 30.5 s"),
     ],
 )
-def test_lengths_of_time_are_read_in_their_largest_units(seconds: float, text: str) -> None:
+def test_durations_are_shown_in_their_largest_units(seconds: float, text: str) -> None:
     """Two units at most."""
     assert span(seconds) == text

@@ -24,7 +24,7 @@ RATES = {
 
 
 def naive_label(target: Target, *, close: np.ndarray, price: np.ndarray, row: int) -> float:
-    """The definition, word for word."""
+    """The definition, written as a loop."""
     future = [price[row + step] for step in range(1, target.horizon + 1)]
     reached = future[-1] if target.rule == "at_horizon" else max(future)
     if target.kind == "forward_return":
@@ -34,7 +34,7 @@ def naive_label(target: Target, *, close: np.ndarray, price: np.ndarray, row: in
 
 @pytest.mark.parametrize(("price", "rule"), list(RATES))
 def test_base_rates_of_all_three_rules_equal_the_published_ones(price: str, rule: str) -> None:
-    """Over 25 years of SPY each rule gives the base rate that is known for it, at horizons 1, 3 and 5."""
+    """Over 25 years of SPY, each rule has its published base rate at horizons 1, 3 and 5."""
     if not SHARED.exists():
         pytest.skip("the full SPY series is not part of the repository, since its source has no licence")
     bars = pd.read_parquet(SHARED).loc["1999-03-10":"2024-09-12"]
@@ -59,7 +59,7 @@ def test_base_rates_of_all_three_rules_equal_the_published_ones(price: str, rule
     ],
 )
 def test_labels_equal_the_definition_row_by_row(examples: Path, options: dict, horizon: int) -> None:
-    """Vectorised labels of real bars equal the definition written out, and the rows without a future are unknown."""
+    """Vectorised labels of real bars equal the definition, and rows without a future are unknown."""
     bars = pd.read_parquet(examples / "spy_daily.parquet").iloc[:400]
     close = bars["Close"].to_numpy()
     target = target_of(TargetOptions(horizon=horizon, **options))
@@ -72,7 +72,7 @@ def test_labels_equal_the_definition_row_by_row(examples: Path, options: dict, h
 
 
 def test_g01_the_horizon_reaches_the_labels(examples: Path) -> None:
-    """Other horizons give other labels and a higher base rate: none of them can silently train on one-day labels."""
+    """Other horizons have other labels and a higher base rate: no study can silently train on one-day labels."""
     bars = pd.read_parquet(examples / "spy_daily.parquet")
     rates = [
         float(np.nanmean(labels(target_of(TargetOptions(horizon=h)), close=bars["Close"], price=bars["High"])))
@@ -82,7 +82,7 @@ def test_g01_the_horizon_reaches_the_labels(examples: Path) -> None:
     assert len(set(rates)) == 4
 
 
-def test_a_price_that_touches_the_level_counts() -> None:
+def test_a_price_equal_to_the_level_counts() -> None:
     """The comparison is >= on float64 without a tolerance."""
     target = target_of(TargetOptions(threshold=0.5, price="close"))
     assert labels(target, close=[2.0, 3.0, 3.0], price=[2.0, 3.0, 3.0])[:2].tolist() == [1.0, 0.0]
@@ -91,14 +91,14 @@ def test_a_price_that_touches_the_level_counts() -> None:
 
 
 def test_labels_of_a_series_shorter_than_the_horizon_are_unknown() -> None:
-    """Nothing is known of the future of three rows five rows ahead."""
+    """Three rows have no future five rows ahead."""
     target = target_of(TargetOptions(horizon=5))
     assert np.isnan(labels(target, close=[1.0, 2.0, 3.0], price=[1.0, 2.0, 3.0])).all()
     assert labels(target, close=[], price=[]).shape == (0,)
 
 
 def test_labels_are_unknown_even_where_part_of_the_future_decides() -> None:
-    """A rise on the last known day does not make a label of a window whose horizon is not over: that would bias the
+    """A rise on the last known day does not define the label of a window with an open horizon: that would bias the
     rate."""
     target = target_of(TargetOptions(horizon=3, threshold=0.01, price="close"))
     found = labels(target, close=[1.0, 2.0, 4.0, 8.0], price=[1.0, 2.0, 4.0, 8.0])
@@ -113,7 +113,7 @@ def test_columns_of_unequal_length_are_refused() -> None:
 
 
 def test_g07_target_hash_changes_with_every_field() -> None:
-    """CLOSE and HIGH labels, or other horizons or thresholds, never have one hash."""
+    """CLOSE and HIGH labels, or other horizons or thresholds, never have equal hashes."""
     target = target_of(TargetOptions(horizon=3))
     others = [
         target_of(TargetOptions(horizon=3, price="close")),
@@ -130,13 +130,13 @@ def test_g07_target_hash_changes_with_every_field() -> None:
 
 
 def test_g07_both_rules_are_one_target_at_horizon_1() -> None:
-    """One row ahead there is one price: studies that differ only in the word for it can be compared."""
+    """One row ahead both rules use the same price: studies that differ only in the rule's name are comparable."""
     hashes = {target_of(TargetOptions(rule=rule)).hash for rule in (None, "max", "at_horizon")}
     assert len(hashes) == 1
 
 
-def test_target_as_json_tells_all() -> None:
-    """The record holds every field of the definition, its hash, and a line for people."""
+def test_target_as_json_is_complete() -> None:
+    """The record contains every field of the definition, its hash, and its text."""
     target = target_of(TargetOptions(horizon=3, threshold=0.02))
     assert target.to_json() == {
         "kind": "threshold",
@@ -166,7 +166,7 @@ def test_target_as_json_tells_all() -> None:
     ],
 )
 def test_options_that_the_kind_does_not_use_are_refused(options: dict, message: str) -> None:
-    """No option of a target can be given and ignored."""
+    """No option of a target is silently ignored."""
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the whole message is compared
         TargetOptions(**options)
     assert str(caught.value) == message

@@ -1,4 +1,4 @@
-"""Batches of windows against slicing window by window."""
+"""Batches of windows, compared with slices of single windows."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_rows_are_those_of_the_mapped_file(folder: Path) -> None:
 
 
 def test_a_stray_write_stays_in_the_process(folder: Path) -> None:
-    """Other attempts map the same file: whoever writes into the rows writes into a copy of the page."""
+    """Other attempts map the same file: a write to the rows changes only a copy of the page."""
     before = (folder / "values.npy").read_bytes()
     source = open_windows(folder)["train"]
     source._rows.values[0] = 99.0
@@ -65,7 +65,7 @@ def test_a_stray_write_stays_in_the_process(folder: Path) -> None:
 
 
 def test_out_is_filled_and_reused(folder: Path) -> None:
-    """A batch goes into the given buffer; a smaller last batch into its beginning."""
+    """A batch is written to the given buffer; a smaller last batch to its start."""
     source = open_windows(folder)["train"]
     out = torch.full((8, 6, 2), -1.0)
     x, _ = source.batch(torch.arange(8), out=out)
@@ -81,13 +81,13 @@ def test_out_is_filled_and_reused(folder: Path) -> None:
 
 @pytest.mark.parametrize("index", [-1, 10_000])
 def test_an_index_outside_of_the_part_is_an_error(folder: Path, index: int) -> None:
-    """A negative index does not count from the end, and no row beyond the part is ever read."""
+    """A negative index does not count from the end, and no row outside the part is read."""
     with pytest.raises((IndexError, RuntimeError)):
         open_windows(folder)["val"].batch(torch.tensor([index]))
 
 
 def test_parts_share_one_copy_on_another_device(folder: Path) -> None:
-    """Moving three parts moves the rows once. The meta device stands for any other."""
+    """Moving three parts moves the rows once. The meta device represents any other."""
     moved = {part: source.to("meta") for part, source in open_windows(folder).items()}
     assert len({id(source._rows) for source in moved.values()}) == 1
     assert {source.device.type for source in moved.values()} == {"meta"}
@@ -99,14 +99,14 @@ def test_parts_share_one_copy_on_another_device(folder: Path) -> None:
 
 
 def test_moving_to_the_same_device_moves_nothing(folder: Path) -> None:
-    """A source on the CPU is its own copy there."""
+    """A source on the CPU is its own copy."""
     source = open_windows(folder)["train"]
     assert source.to("cpu") is source
     assert isinstance(source, WindowSource)
 
 
 def test_a_folder_without_data_is_refused(tmp_path: Path) -> None:
-    """The message says what to do instead of a traceback of numpy."""
+    """The message has a remedy instead of a traceback of numpy."""
     with pytest.raises(DataError, match="has no prepared data"):
         open_windows(tmp_path / "nowhere")
 

@@ -44,7 +44,7 @@ def test_g33_conditions_select_by_value(text: str, expected: bool) -> None:
     ],
 )
 def test_anything_else_is_refused(text: str, message: str) -> None:
-    """Nothing but comparisons of dimensions is accepted, and nothing is executed."""
+    """Only comparisons of dimensions are accepted, and nothing is executed."""
     with pytest.raises(ValueError, match=re.escape(message)):
         Predicate(text, names=NAMES)
 
@@ -56,7 +56,7 @@ def test_a_division_by_zero_names_the_condition() -> None:
 
 
 @given(st.text(max_size=80))
-def test_no_text_does_anything_but_raise_value_error(text: str) -> None:
+def test_any_other_text_raises_value_error(text: str) -> None:
     """Arbitrary text is a condition or a ValueError."""
     try:
         predicate = Predicate(text, names=NAMES)

@@ -1,4 +1,4 @@
-"""What may change when a study goes on, and which past trials still fit."""
+"""Changes allowed when a study resumes, and the past trials that still fit."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def keys(changes: tuple[Change, ...]) -> list[str]:
 
 
 def test_the_search_may_change() -> None:
-    """Grid, space, strategy and total are followed, and each difference is named with both values."""
+    """Changes of grid, space, strategy and total are applied, and each is listed with both values."""
     now = changed(search={"use": "random", "trials": 9, "budget": "20M", "space": {}}, model={"d_model": [32]})
     found = compare(EXPERIMENT, now, grid=("d_model",), unbound=Unbound())
     assert found.refused == ()
@@ -70,12 +70,12 @@ def test_the_search_may_change() -> None:
         ({**EXPERIMENT, "seed": 2}, "seed"),
     ],
 )
-def test_g22_what_decides_results_is_refused(now: dict[str, Any], key: str) -> None:
-    """Model, training, objective, data and seed; the model's grid too where the model does not say that it is one."""
+def test_g22_changes_that_decide_results_are_refused(now: dict[str, Any], key: str) -> None:
+    """Model, training, objective, data and seed, and the model's grid if the model does not declare it as one."""
     assert keys(compare(EXPERIMENT, now, unbound=Unbound()).refused) == [key]
 
 
-def test_other_keys_are_no_change() -> None:
+def test_other_keys_may_differ() -> None:
     """Loggers, monitors, execution and a study that has not begun."""
     now = {**changed(training={"threads": 2}), "loggers": ["console"], "monitors": ["memory"], "output": "/there"}
     for was, is_now in ((EXPERIMENT, now), ({}, now), (EXPERIMENT, EXPERIMENT)):
@@ -83,7 +83,7 @@ def test_other_keys_are_no_change() -> None:
 
 
 def test_a_hyperparameter_may_move_between_varied_and_fixed() -> None:
-    """The value that each trial had is in its record either way."""
+    """The record of a trial has its value in both cases."""
     space = {"epochs": {"choice": [8, 16]}}
     now = changed(search={"space": space}, training={"hyperparameters": {"dropout": 0.2}})
     found = compare(EXPERIMENT, now, unbound=Unbound())
@@ -112,20 +112,20 @@ def asked(width: int = 64, **values: Any) -> AskedTrial:
         (asked(epochs=16), "epochs=16, but it is now fixed at 8"),
     ],
 )
-def test_g34_a_past_trial_fits_by_the_values_that_it_had(trial: AskedTrial, reason: str | None) -> None:
+def test_g34_a_past_trial_fits_by_its_values(trial: AskedTrial, reason: str | None) -> None:
     """Whether they were varied or fixed then; a trial that does not fit is named with the reason."""
     space = {"rate": LogUniform(low=1e-4, high=1e-2)}
     assert misfit(trial, feasible={"width=64"}, space=space, fixed={"epochs": 8}) == reason
 
 
-def test_g34_a_value_that_was_never_given_does_not_fit() -> None:
-    """A hyper-parameter that is varied today, and that the trial did not know."""
+def test_g34_a_trial_without_a_value_does_not_fit() -> None:
+    """A hyper-parameter that is varied now and that the trial does not have."""
     space = {"gain": Choice(values=(1, 2))}
     assert misfit(asked(), feasible={"width=64"}, space=space, fixed={}) == "it has no gain"
 
 
 def test_the_last_change_decides_what_counts() -> None:
-    """The journal keeps every change; the smoke step is made again where shapes or space are others."""
+    """The journal stores every change; the smoke step is repeated if shapes or space changed."""
     first = make_trial(0)
     proposal = Proposal(architecture=first.architecture, hyperparameters={}, origin=first.origin)
     trial = AskedFor(number=0, hash="a", seed=1, hyperparameters={}, proposal=proposal)
@@ -139,7 +139,7 @@ def test_the_last_change_decides_what_counts() -> None:
     assert replay([trial, smoke, grid, smoke, total]).left_out == {}
 
 
-def test_people_are_told_what_changed_and_what_counts() -> None:
+def test_changes_and_their_effect_are_listed() -> None:
     """Every key, how many trials fit, and each that does not."""
     lines = continuation_lines([Change(key="search.trials", before=5, after=6)], {1: "it has no gain"}, 5)
     assert lines == [
@@ -152,7 +152,7 @@ def test_people_are_told_what_changed_and_what_counts() -> None:
 
 
 def test_the_distribution_of_a_component_may_be_named_later() -> None:
-    """When a second one is installed that has the name too: the component is the one that the study was run with."""
+    """For instance after installing a second component of that name; the study keeps its component."""
     was, now, rival = (changed(model={"use": use}) for use in ("mlp", "acme/mlp", "rival/mlp"))
 
     def refused(was: Any, now: Any, *, provider: str, versions: tuple[str, ...] = ()) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a new study does otherwise than one that version 0.1 began."""
+"""Conventions of new studies and of studies started by version 0.1."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def begin(folder: Path, plan: Plan, *, old: bool) -> None:
     journal.close()
 
 
-def test_g19_the_least_denominator_is_that_of_the_positives(planned: Any) -> None:
-    """As effective windows, of which labels that overlap make fewer; only where the model chooses the windows."""
+def test_g19_the_minimum_denominator_is_that_of_the_positives(planned: Any) -> None:
+    """In effective windows, which overlapping labels reduce; only if the model chooses the windows."""
     plan = planned(PRECISION)
     assert plan.min_denominator == 7 * 3
     assert spec(plan).plan.min_denominator == 21
@@ -65,8 +65,8 @@ def test_g19_the_least_denominator_is_that_of_the_positives(planned: Any) -> Non
     assert planned().min_denominator == 0
 
 
-def test_g19_the_least_denominator_is_part_of_what_a_trial_is(planned: Any, tmp_path: Path) -> None:
-    """By a name, and not in a study that began without: its trials keep their hashes, and their way."""
+def test_g19_the_minimum_denominator_is_part_of_a_trials_identity(planned: Any, tmp_path: Path) -> None:
+    """By name, but not in a study that started without it: its trials keep their hashes."""
     new = identity(planned(PRECISION))
     assert planned().identity == planned().experiment
     begin(tmp_path / "study", planned(PRECISION), old=True)
@@ -78,8 +78,8 @@ def test_g19_the_least_denominator_is_part_of_what_a_trial_is(planned: Any, tmp_
     assert identity(old) != new
 
 
-def test_a_study_of_this_version_keeps_its_way_too(planned: Any, tmp_path: Path) -> None:
-    """Its first line says that it is none of 0.1; without a study there is nothing to keep."""
+def test_a_study_of_this_version_keeps_its_conventions(planned: Any, tmp_path: Path) -> None:
+    """Its first line shows that it is not of 0.1; without a study there are no conventions yet."""
     new = identity(planned(PRECISION))
     assert begun_plan(tmp_path / "study") is None
     begin(tmp_path / "study", planned(PRECISION), old=False)
@@ -102,7 +102,7 @@ def test_a_study_of_this_version_keeps_its_way_too(planned: Any, tmp_path: Path)
 def test_g19_a_share_of_nothing_counts_as_the_worst_share(
     line: dict[str, Any], metric: str, direction: str, value: float | None
 ) -> None:
-    """What is no share, or is not measured, has no value."""
+    """Other metrics, and metrics that are not measured, have no value."""
     assert objective_value(line, metric=metric, direction=direction) == value
 
 
@@ -113,7 +113,7 @@ def said_of_products(plan: Plan) -> list[str]:
 def test_the_library_of_products_is_that_with_which_the_study_began(
     planned: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On another processor, and where a later version would choose otherwise: the plan says it, attempts get it."""
+    """Also on another processor or with a later version; the plan shows it, and attempts receive it."""
     monkeypatch.setattr(
         "scalecore_torch.training.product_library.read_cpuinfo", lambda: "vendor_id : ShanghaiMaker\nflags : sse2\n"
     )
@@ -135,7 +135,7 @@ def test_the_library_of_products_is_that_with_which_the_study_began(
 
 
 def test_a_study_without_a_library_of_products_has_none_for_good(planned: Any, tmp_path: Path) -> None:
-    """Its attempts get none, which stands for what was done before there was a choice; identities are the same."""
+    """Its attempts receive none, which means the behaviour before the choice existed; identities are equal."""
     new = planned()
     assert new.conventions.products is not None
     begin(tmp_path / "study", new, old=True)
@@ -151,7 +151,7 @@ def test_a_study_without_a_library_of_products_has_none_for_good(planned: Any, t
 
 
 def test_the_rule_of_compiling_is_that_with_which_the_study_began(planned: Any, tmp_path: Path) -> None:
-    """An older study goes by FLOPs for good, also its new trials; a new one by savings; identities are the same."""
+    """An older study always decides by FLOPs, also for new trials; a new one by savings; identities are equal."""
     new = planned()
     assert (new.conventions.compile_rule, spec(new).compile_rule) == ("savings", "savings")
     begin(tmp_path / "study", new, old=True)
@@ -162,6 +162,6 @@ def test_the_rule_of_compiling_is_that_with_which_the_study_began(planned: Any, 
 
 
 def test_a_study_that_began_with_savings_keeps_them(planned: Any, tmp_path: Path) -> None:
-    """As its first plan says, whatever a later version would choose."""
+    """As stored in its first plan, whatever a later version would choose."""
     begin(tmp_path / "study", planned(), old=False)
     assert planned().conventions.compile_rule == "savings"

@@ -1,4 +1,4 @@
-"""A family says its sizes itself, or they are counted: each shape once, many together, few depths of equal blocks."""
+"""A family declares its sizes, or they are counted: each shape once, many together, few depths of equal blocks."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Counting:
 
 @pytest.mark.parametrize("curved", [False, True])
 def test_equal_blocks_are_counted_at_three_depths(curved: bool) -> None:
-    """All parameters in one question; a forward pass of three depths where they lie on a line, else of all."""
+    """All parameters in one call; a forward pass for three depths if they lie on a line, otherwise for all."""
     counting = Counting(curved=curved)
     family = CountedFamily(Silent(), counting)
     grid = feasible_grid(family, DATA, budget=None, tolerance=0.1, exclude=())
@@ -64,8 +64,8 @@ def test_equal_blocks_are_counted_at_three_depths(curved: bool) -> None:
     assert len(counting.asked) == (3 if curved else 2), "and nothing is asked twice"
 
 
-def test_only_what_fits_the_budget_is_run() -> None:
-    """Parameters decide which shapes there are; the others need no forward pass."""
+def test_only_shapes_within_the_budget_are_run() -> None:
+    """Parameters select the shapes; the others need no forward pass."""
     counting = Counting()
     family = CountedFamily(Silent(), counting)
     budget = Budget(text="13", parameters=13)
@@ -74,8 +74,8 @@ def test_only_what_fits_the_budget_is_run() -> None:
     assert counting.asked == [(12, False), (3, True)]
 
 
-def test_what_a_family_says_itself_is_not_counted() -> None:
-    """Each closed form by itself."""
+def test_sizes_declared_by_a_family_are_not_counted() -> None:
+    """Each closed form separately."""
 
     class Saying(Silent):
         def num_parameters(self, architecture: Mapping[str, int], data: DataShape) -> int:
@@ -97,8 +97,8 @@ def test_what_a_family_says_itself_is_not_counted() -> None:
     [("num_parameters", value) for value in ("425", None, True, 425.5, -3, float("nan"))]
     + [("flops", "many"), ("saved_activations", float("inf"))],
 )
-def test_a_closed_form_that_gives_no_count_is_refused(name: str, value: Any) -> None:
-    """Text or nothing in place of a size is the family's fault, found before anything is computed with it."""
+def test_a_closed_form_must_return_a_count(name: str, value: Any) -> None:
+    """Text or None instead of a size is reported as a bug of the family before it is used."""
     family = Silent()
     setattr(family, name, lambda architecture, data: value)
     with pytest.raises(PluginError) as caught:
@@ -106,7 +106,7 @@ def test_a_closed_form_that_gives_no_count_is_refused(name: str, value: Any) -> 
     assert str(caught.value) == f"Silent.{name} returned {value!r} for {{'width': 2, 'depth': 1}}, not a count"
 
 
-def test_a_closed_form_may_give_the_numbers_of_another_library() -> None:
+def test_a_closed_form_may_return_numbers_of_another_library() -> None:
     """numpy's integers, and fractions of operations."""
     family = Silent()
     setattr(family, "num_parameters", lambda architecture, data: np.int64(425))  # noqa: B010

@@ -1,4 +1,4 @@
-"""The search explained from plan and journal: forced list, phase, coverage, redirections, time of each shape."""
+"""The explanation of a search from plan and journal: forced trials, phase, coverage, redirections, time per shape."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ MOVED = proposal(
 
 
 def test_a_study_without_a_trial_is_explained() -> None:
-    """Everything is to come, and nothing is covered."""
+    """All forced trials are to come, and coverage is 0."""
     search = explain_search(plan(FORCED), StudyState())
     assert search["phase"] == "forced"
     assert [(one["label"], one["state"], one["trial"]) for one in search["forced"]] == [("width:min", "to come", None)]
@@ -76,8 +76,8 @@ def test_a_study_without_a_trial_is_explained() -> None:
     assert explain_search(plan(), StudyState())["phase"] == "not begun"
 
 
-def test_the_phase_is_the_one_that_the_strategy_said_last() -> None:
-    """Kept with each trial that is asked for and with each change, it goes before what origins let one guess."""
+def test_the_phase_is_the_last_one_reported_by_the_strategy() -> None:
+    """It is stored with each proposal and each change, and has priority over a guess from origins."""
     startup = proposal(8, 2, kind="startup", reason="far away")
     told = event_of(SearchExplained, search={"method": "m", "phase": "startup", "recommended": None})
     asked = AskedFor(number=0, hash="0", seed=0, hyperparameters={}, proposal=startup, phase="sampled")
@@ -86,14 +86,14 @@ def test_the_phase_is_the_one_that_the_strategy_said_last() -> None:
     assert (search["phase"], search["strategy"]["phase"]) == ("sampled", "sampled")
     changed = explain_search(plan(), replay([*events, PhaseChanged(phase="exhausted")]))
     assert (changed["phase"], changed["strategy"]["phase"]) == ("exhausted", "exhausted")
-    # The journal of an earlier version has none with a trial: what its strategy said before may be over.
+    # The journal of an earlier version stores no phase with a trial: an earlier report may be outdated.
     events[1] = evolve(asked, phase=None)
     assert explain_search(plan(), replay(events))["phase"] == "startup"
     assert replay(events).phase is None
 
 
-def test_phase_origins_and_duplicates_are_told() -> None:
-    """The phase follows the last trial that tells it; a redirected one keeps the phase before it."""
+def test_phase_origins_and_duplicates_are_reported() -> None:
+    """The phase follows from the last trial; a redirected trial keeps the previous phase."""
     startup = proposal(8, 2, kind="startup", reason="far away")
     search = explain_search(plan(FORCED), study(FORCED, startup, MOVED, unfinished=1))
     assert search["phase"] == "startup"
@@ -103,7 +103,7 @@ def test_phase_origins_and_duplicates_are_told() -> None:
 
 
 def test_g31_coverage_counts_real_trials_per_dimension_and_pair() -> None:
-    """Of each value and each pair of values how many architectures were tried; a replicate covers nothing new."""
+    """The number of tried architectures per value and pair of values; a replicate adds no coverage."""
     again = proposal(8, 1, kind="replicate")
     coverage = explain_search(plan(FORCED), study(FORCED, MOVED, MOVED, again))["coverage"]
     assert (coverage["tried"], coverage["most_visits"]) == (2, 2)
@@ -114,8 +114,8 @@ def test_g31_coverage_counts_real_trials_per_dimension_and_pair() -> None:
     assert [pair["untried"] for pair in coverage["pairs"]] == [[[8, 2], [16, 2]]]
 
 
-def test_why_the_last_trial_was_chosen_is_told() -> None:
-    """Its origin, the reason in words, and what the sampler had suggested."""
+def test_the_reason_for_the_last_trial_is_shown() -> None:
+    """Its origin, the reason, and the sampler's suggestion."""
     lines = explain_lines(explain_search(plan(FORCED), study(FORCED, MOVED)))
     assert lines[-3:] == [
         "last proposed: trial 1, redirected; width=16 depth=1 params=256",
@@ -126,7 +126,7 @@ def test_why_the_last_trial_was_chosen_is_told() -> None:
 
 
 def test_a_forced_design_that_failed_once_shows_its_result() -> None:
-    """Of two trials of one design the one that has a result speaks for it."""
+    """Of two trials of a design, the one with a result counts."""
     state = study(FORCED, FORCED, unfinished=1)
     assert explain_search(plan(FORCED), state)["forced"][0] == {
         "label": "width:min",
@@ -138,7 +138,7 @@ def test_a_forced_design_that_failed_once_shows_its_result() -> None:
 
 
 def test_the_time_of_a_shape_follows_from_flops_and_measured_trials() -> None:
-    """Twice the operations take twice the time; without a measured trial the time is not known, never a number."""
+    """Twice the operations need twice the time; without a measured trial the time is unknown."""
     small, large = shape(8, 1), shape(8, 2)
     measured = [record(0, FORCED, seconds=10.0, epochs=5), record(1, FORCED, seconds=None)]
     told = forecast([small, large], measured, windows=100, epochs=10)
@@ -148,7 +148,7 @@ def test_the_time_of_a_shape_follows_from_flops_and_measured_trials() -> None:
 
 
 def test_g09_a_recommended_trial_that_predicts_a_constant_is_not_shown() -> None:
-    """Whichever strategy recommended it, and in studies that an older version ran."""
+    """For any strategy, also in studies of an older version."""
     state = study(FORCED, MOVED)
     told = {"method": "by hand", "phase": "sampled", "recommended": {"number": 1, "shape": "", "value": 0.1}}
     state.explained = told
@@ -158,7 +158,7 @@ def test_g09_a_recommended_trial_that_predicts_a_constant_is_not_shown() -> None
     assert explain_search(plan(), state)["strategy"] == {**told, "recommended": None}
 
 
-def test_what_the_strategy_told_at_the_end_is_shown() -> None:
+def test_the_last_report_of_the_strategy_is_shown() -> None:
     """Its method, and the trial that it recommends: not always the best one observed."""
     recommended = {"number": 1, "shape": "width=16", "observed": 0.5, "value": 0.51, "deviation": 0.01}
     told = {"method": "a dozen, then a model", "phase": "sampled", "recommended": recommended}

@@ -1,4 +1,4 @@
-"""The memory of the smallest and the largest shape: one figure each, with its range and where it comes from."""
+"""The memory of the smallest and the largest shape: one figure each, with its range and source."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ def smoke(**largest: Any) -> SmokeStep:
 
 
 def test_the_closed_form_is_one_figure_with_its_range() -> None:
-    """Before a run has traced a step, the plan's figures count."""
+    """Until a run has traced a step, the plan's figures count."""
     assert memory_lines(memory_figures(PLANNED, None)) == [
         "smallest shape by memory, d=8, at micro-batch 64: 400 MB (closed form: 350 MB to 450 MB)",
         "largest shape by memory, d=16, at micro-batch 64: 900 MB (closed form: 600 MB to 1.0 GB)",
     ]
 
 
-def test_the_traced_figure_of_a_run_replaces_it_and_says_so() -> None:
-    """Of the same shape and micro-batch; what could not be traced, or is another shape's, replaces nothing."""
+def test_the_trace_of_a_run_replaces_the_closed_form() -> None:
+    """Only for the same shape and micro-batch, and only if the trace succeeded."""
     line = memory_lines(memory_figures(PLANNED, smoke()))[1]
     assert line == ("largest shape by memory, d=16, at micro-batch 64: 650 MB (traced by the run; closed form: 900 MB)")
     for other in ({"architecture": "d=32"}, {"of_a_trial": {"memory": MB, "source": "closed form"}}):
@@ -55,7 +55,7 @@ def test_the_traced_figure_of_a_run_replaces_it_and_says_so() -> None:
 
 
 def test_a_grid_of_one_shape_has_one_line() -> None:
-    """What is the smallest and the largest at once is named once."""
+    """A shape that is both the smallest and the largest is listed once."""
     one = evolve(PLANNED, shapes=MemoryShapes(smallest="d=8", largest="d=8"), largest=400 * MB)
     assert memory_lines(memory_figures(one, None)) == [
         "the only shape, d=8, at micro-batch 64: 400 MB (closed form: 350 MB to 450 MB)"
@@ -63,7 +63,7 @@ def test_a_grid_of_one_shape_has_one_line() -> None:
 
 
 def test_plans_of_earlier_versions_have_no_figures() -> None:
-    """They do not say of which shapes theirs are."""
+    """They do not name the shapes."""
     assert memory_figures(evolve(PLANNED, shapes=None, range=None), None) == {}
 
 
@@ -73,7 +73,7 @@ def plan(tmp_path: Path) -> Plan:
 
 
 def test_the_plan_shows_one_figure_of_each_shape(plan: Plan) -> None:
-    """The figures of the summary are those of the table, of the shapes with the least and the most memory."""
+    """The figures of the summary equal those of the table, for the shapes with the least and the most memory."""
     content = preview(plan, StudyState())
     by_id = {one.id: one.memory or 0 for one in content.plan.architectures.architectures}
     for label, extreme in (("smallest", min(by_id.values())), ("largest", max(by_id.values()))):
@@ -93,7 +93,7 @@ def test_the_largest_shape_is_that_of_the_most_memory(plan: Plan) -> None:
 
 
 def test_the_build_of_torch_is_found_without_importing_it() -> None:
-    """A plan imports no torch, and a process takes more with the one that is built for CUDA."""
+    """A plan does not import torch, and a process needs more memory with a CUDA build."""
     import torch
 
     assert built_for_cuda() == (torch.version.cuda is not None)

@@ -1,4 +1,4 @@
-"""What a plan holds, and what it refuses of the components that it asks."""
+"""The values of a plan, and errors of components during planning."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Leaves:
     ("made", "reason"),
     [(NoPanel(), "TypeError: panel() returned NoneType, not a Panel"), (Leaves(), "SystemExit: bye")],
 )
-def test_a_dataset_that_gives_no_panel_is_named(tmp_path: Path, made: Any, reason: str) -> None:
-    """Nothing, and a plugin that ends the process, are the dataset's faults and none of the core's."""
+def test_a_dataset_that_returns_no_panel_is_named(tmp_path: Path, made: Any, reason: str) -> None:
+    """Returning None and ending the process are reported as bugs of the dataset."""
     write_walk(tmp_path)
     file = tmp_path / "experiment.yaml"
     file.write_text(yaml.safe_dump(EXPERIMENT))
@@ -46,8 +46,8 @@ def test_a_dataset_that_gives_no_panel_is_named(tmp_path: Path, made: Any, reaso
     assert str(caught.value) == f"dataset 'mine' (acme 1.0) failed: {reason}"
 
 
-def test_a_plan_is_values_and_what_lives_is_beside_it(tmp_path: Path) -> None:
-    """A copy of the plan is the same plan; threads and processes, which cannot be copied, are the runtime's."""
+def test_a_plan_consists_of_values_only(tmp_path: Path) -> None:
+    """A copy of the plan equals the plan; threads and processes, which cannot be copied, are in the runtime."""
     plan, runtime = planned_walk(tmp_path)
     assert copy.deepcopy(plan).report() == plan.report()
     with pytest.raises(TypeError, match="cannot pickle"):

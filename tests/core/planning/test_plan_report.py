@@ -1,4 +1,4 @@
-"""The plan as a study keeps it: written as it was read, read from older and newer versions, refused where damaged."""
+"""The stored plan: written as it was read, read from older and newer versions, refused if damaged."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_a_plan_is_written_as_it_was_made(whole: dict[str, Any]) -> None:
-    """Every key in its place, None too; only the split has `chosen` where something was chosen."""
+    """Every key in its place, also None; only the split has `chosen` only if something was chosen."""
     again = read(json.loads(json.dumps(whole["plan"])))
     assert json.dumps(again.plain()) == json.dumps(whole["plan"])
     assert "chosen" not in whole["plan"]["data"]["split"]
@@ -50,8 +50,8 @@ def test_a_plan_is_written_as_it_was_made(whole: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", ["classification", "confirmed", "forecast"])
-def test_a_plan_of_version_0_1_is_read_and_written_as_it_is(name: str) -> None:
-    """What 0.1 did not know is None, and is not written."""
+def test_a_plan_of_version_0_1_is_read_and_written_unchanged(name: str) -> None:
+    """Fields that 0.1 did not have are None and are not written."""
     content = first_line(OLD / name / "journal.jsonl")["plan"]
     plan = read(content)
     assert plan.data.of_version_0_1
@@ -60,7 +60,7 @@ def test_a_plan_of_version_0_1_is_read_and_written_as_it_is(name: str) -> None:
     assert json.dumps(plan.plain()) == json.dumps(content)
 
 
-def test_keys_of_a_later_version_are_passed_over(whole: dict[str, Any]) -> None:
+def test_keys_of_a_later_version_are_skipped(whole: dict[str, Any]) -> None:
     """In the plan and in every part of it."""
     content = json.loads(json.dumps(whole["plan"]))
     parts = [content, content["data"], content["data"]["target"], content["data"]["split"], content["memory"]]
@@ -71,8 +71,8 @@ def test_keys_of_a_later_version_are_passed_over(whole: dict[str, Any]) -> None:
     assert read(content).plain() == whole["plan"]
 
 
-def test_the_best_baseline_is_that_of_the_smallest_loss() -> None:
-    """One without a number is none; of equal ones the first counts."""
+def test_the_best_baseline_has_the_smallest_loss() -> None:
+    """A baseline without a loss does not count; of equal ones the first does."""
     none = {"name": "volatility", "loss": None, "reason": "no price"}
     two = [{"name": "prior", "loss": 0.6}, {"name": "last_values", "loss": 0.6}]
     best = make_plan(data={"baselines": [none, *two]}).data.best_baseline
@@ -181,7 +181,7 @@ def asked(*arguments: str) -> tuple[int, str]:
 
 @pytest.mark.parametrize("name", EDITS)
 def test_a_damaged_plan_is_one_clear_error_with_file_line_and_key(study: Any, name: str) -> None:
-    """Whatever was done to it by hand."""
+    """For any manual edit."""
     edit, problem = EDITS[name]
     folder = study(edit)
     code, error = asked("status", str(folder))
@@ -201,7 +201,7 @@ def test_a_damaged_plan_is_one_clear_error_with_file_line_and_key(study: Any, na
     ],
 )
 def test_every_command_refuses_a_damaged_plan(study: Any, command: list[str]) -> None:
-    """With the same words and no traceback."""
+    """With the same message and no traceback."""
     folder = study(drop("data", "split", "hash"))
     words = [word.format(folder) for word in command]
     code, error = asked(*words, *([] if "experiment.yaml" in words[-1] else [str(folder)]))
@@ -211,7 +211,7 @@ def test_every_command_refuses_a_damaged_plan(study: Any, command: list[str]) ->
 
 
 def test_an_undamaged_one_is_read(study: Any) -> None:
-    """So that the errors above are of the edits."""
+    """This shows that the errors above are caused by the edits."""
     folder = study(lambda plan: None)
     assert asked("status", str(folder))[0] == 0
     assert read_study(StudyFolder(folder)).plan.data.features == ("Close", "Volume")

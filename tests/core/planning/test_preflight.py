@@ -1,4 +1,4 @@
-"""Findings about the machine before a study: ok, warn or refuse, with what to do."""
+"""Findings about the machine before a study: ok, warn or refuse, with a remedy."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ def open_files(limit: int) -> tuple[str, str]:
     return level, message
 
 
-def test_few_open_files_are_told_before_they_run_out() -> None:
-    """Some are warned of, too few refused."""
+def test_a_low_limit_of_open_files_is_reported() -> None:
+    """A low limit is a warning, a very low one is refused."""
     assert open_files(1024) == ("ok", "limit of 1024")
     assert open_files(200) == ("warn", "limit of 200 is too low")
     assert open_files(48) == ("refuse", "limit of 48 is too low")
 
 
 def test_another_run_on_the_machine_is_found(tmp_path: Path) -> None:
-    """With its process and folder; a command that only looks is none."""
+    """With its process and folder; a read-only command does not count."""
     script = tmp_path / "scalecore"
     script.write_text("print('up', flush=True)\nimport time\ntime.sleep(60)\n")
 
@@ -78,7 +78,7 @@ def test_another_run_on_the_machine_is_found(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_hold_a_study_is_refused(tmp_path: Path) -> None:
-    """A file in its place, or no right to write; one that will be made is looked at where it will be."""
+    """A file in its place, or no permission to write; for a new folder its parent is checked."""
     (tmp_path / "file").touch()
     (found,) = folder_findings(tmp_path / "file")
     assert (found.level, found.message) == ("refuse", f"{tmp_path}/file is not a folder")
@@ -87,8 +87,8 @@ def test_a_folder_that_cannot_hold_a_study_is_refused(tmp_path: Path) -> None:
     assert found.message.startswith(f"{tmp_path} can be written")
 
 
-def test_a_device_that_cannot_be_there_is_refused() -> None:
-    """Before torch is imported at all."""
+def test_an_impossible_device_is_refused() -> None:
+    """Before torch is imported."""
     assert device_finding("cpu").level == "ok"
     if sys.platform != "darwin":
         found = device_finding("mps")
@@ -137,17 +137,17 @@ STUB = FoundGpus(source="libcuda.so.1: stub", problem="libcuda.so.1: stub")
         ("cpu", "cpu", HERE, "cu130", "ok", "cpu"),
     ],
 )
-def test_g48_the_device_of_a_study_is_looked_for_before_torch_is_imported(
+def test_g48_the_device_of_a_study_is_checked_before_torch_is_imported(
     wanted: str, study: Any, gpus: FoundGpus, build: str, level: str, message: str
 ) -> None:
-    """What was found and which library said so; a study that continues needs the device on which it began."""
+    """With the result and the library that reported it; a resumed study needs its device."""
     began = None if study is None else StudyDevice(kind=study, gpu="NVIDIA H200" if study == "cuda" else None)
     found = device_finding(wanted, study=began, gpus=gpus, build=build)
     assert (found.level, found.message) == (level, message)
 
 
-def test_g44_room_for_checkpoints_and_data_is_looked_for(tmp_path: Path) -> None:
-    """A model whose checkpoints the disk cannot hold is refused before its first step."""
+def test_g44_room_for_checkpoints_and_data_is_checked(tmp_path: Path) -> None:
+    """A model with checkpoints too large for the disk is refused before its first step."""
     assert room_finding(tmp_path, largest=1000, slots=1, data=1000, checkpoint=12.0).level == "ok"
     found = room_finding(tmp_path, largest=10**15, slots=2, data=0, checkpoint=12.0)
     assert found.level == "refuse"
@@ -156,8 +156,8 @@ def test_g44_room_for_checkpoints_and_data_is_looked_for(tmp_path: Path) -> None
     assert room_finding(tmp_path, largest=10**15, slots=2, data=0, checkpoint=12.0).level == "warn"
 
 
-def test_a_warm_up_longer_than_the_training_is_told_before(tmp_path: Path) -> None:
-    """With the numbers, by the plan; one that ends within the longest training is no finding."""
+def test_a_warm_up_longer_than_the_training_is_reported(tmp_path: Path) -> None:
+    """By the plan, with the numbers; a warm-up within the longest training is no finding."""
     assert list(warmup_findings(warmup=99, epochs=10, steps_per_epoch=10)) == []
     file = tmp_path / "mine.yaml"
     CliRunner().invoke(main, ["init", str(file), "--no-plugins"], catch_exceptions=False)
@@ -176,8 +176,8 @@ def test_a_warm_up_longer_than_the_training_is_told_before(tmp_path: Path) -> No
     assert findings("training.hyperparameters={epochs: 10, warmup_steps: 5}") == []
 
 
-def test_early_stopping_that_sees_no_improvement_is_told_before(tmp_path: Path) -> None:
-    """Its `min_delta` against the loss of the best baseline, which for returns is far below the default of 0.001."""
+def test_early_stopping_with_a_large_min_delta_is_reported(tmp_path: Path) -> None:
+    """`min_delta` is compared with the best baseline's loss, which for returns is far below the default of 0.001."""
     file = tmp_path / "mine.yaml"
     CliRunner().invoke(main, ["init", str(file), "--no-plugins"], catch_exceptions=False)
 
@@ -199,8 +199,8 @@ def test_early_stopping_that_sees_no_improvement_is_told_before(tmp_path: Path) 
     assert findings(returns, "objective={metric: r2, direction: maximize}") == []
 
 
-def test_doctor_looks_at_the_machine_and_its_exit_code_tells() -> None:
-    """Without a file: findings and, with installed monitors, their readings; nothing is refused here."""
+def test_doctor_reports_findings_by_its_exit_code() -> None:
+    """Without a file: findings and the readings of installed monitors; nothing is refused here."""
     done = CliRunner().invoke(main, ["doctor", "--no-plugins", "--json"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
@@ -213,7 +213,7 @@ def test_doctor_looks_at_the_machine_and_its_exit_code_tells() -> None:
 
 @pytest.mark.parametrize("words", [["doctor", "nowhere.yaml"], ["doctor", "--josn"]])
 def test_doctor_refuses_what_it_cannot_read(words: list[str]) -> None:
-    """As every command: a message, exit code 2, no traceback."""
+    """As for every command: a message, exit code 2, no traceback."""
     done = CliRunner().invoke(main, words)
     assert done.exit_code == 2
     assert "Traceback" not in done.output
@@ -241,8 +241,8 @@ def scalecore_hardware_monitors():
 """
 
 
-def test_a_monitor_that_cannot_be_made_is_told_by_doctor(fake_plugin: Any) -> None:
-    """One whose options have no default, and one that fails; the others are asked."""
+def test_doctor_reports_a_monitor_that_cannot_start(fake_plugin: Any) -> None:
+    """One with a required option, and one that raises; the others still report."""
     fake_plugin("acme", version="1.2", code=MONITORS)
     done = CliRunner().invoke(main, ["doctor"])
     lines = done.stdout.splitlines()

@@ -1,4 +1,4 @@
-"""`execution.slots: auto`: by GPUs, else by cores; a number is taken as it is."""
+"""`execution.slots: auto`: by GPUs, otherwise by cores; a number is used unchanged."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ def experiment(folder: Path, *, slots: object = "auto", device: str = "cpu", thr
 def test_how_many_trials_run_at_once(
     tmp_path: Path, settings: dict[str, object], gpus: int, expected: tuple[int, str]
 ) -> None:
-    """Sixteen cores; a trial has four threads of them where the file does not say."""
+    """Sixteen cores; a trial has four threads unless the file sets them."""
     file = experiment(tmp_path, **settings)  # type: ignore[arg-type]
     found = FoundGpus(names=tuple(f"GPU-{index}" for index in range(gpus)), source="libcuda.so.1")
     assert slots_and_why(file, gpus=found, available=16) == expected
 
 
 @pytest.mark.parametrize(("build", "device", "slots"), [("cu130", None, 2), ("cpu", None, 4), ("cu130", "cpu", 4)])
-def test_gpus_count_where_trials_will_use_them(
+def test_gpus_count_only_if_trials_will_use_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, build: str, device: str | None, slots: int
 ) -> None:
-    """Not with a build of torch without CUDA, nor in a study that began on the CPU."""
+    """Not with a torch build without CUDA, nor in a study that started on the CPU."""
     monkeypatch.setattr("scalecore.planning.slots.torch_build", lambda: build)
     found = FoundGpus(names=("GPU-a", "GPU-b"), source="libcuda.so.1")
     auto = experiment(tmp_path, device="auto")
@@ -64,7 +64,7 @@ def test_gpus_count_where_trials_will_use_them(
 def test_gpus_that_cuda_cannot_use_do_not_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, slots: int
 ) -> None:
-    """With `auto` trials train on the CPU then, as the plan's forecast says; with `cuda` they need the GPUs."""
+    """With `auto`, trials then train on the CPU, as the plan assumes; with `cuda` they need the GPUs."""
     monkeypatch.setattr("scalecore.planning.slots.torch_build", lambda: "cu130")
     sick = FoundGpus(names=("GPU-a", "GPU-b"), source="libnvidia-ml.so.1", problem="libcuda.so.1: unknown error")
     assert slots_and_why(experiment(tmp_path, device=device), gpus=sick, available=16)[0] == slots
