@@ -24,8 +24,8 @@ def study(bars: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
     return made
 
 
-def test_replicates_tell_how_optimistic_the_best_was(study: Study) -> None:
-    """What `confirm` trained stands beside the search's own value, and every number follows from the two journals."""
+def test_replicates_estimate_the_optimism_of_the_best(study: Study) -> None:
+    """The replicates of `confirm` are reported with the search value, and every number matches the two journals."""
     study.cli("confirm", str(study.folder), "--top", "1", "--seeds", "2")
     study.cli("analyze", "results", str(study.folder))
     result = study.json("analyses/results/result.json")

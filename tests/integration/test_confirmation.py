@@ -1,4 +1,4 @@
-"""Confirmation: fresh seeds for the best configurations, beside the search and never in it."""
+"""Confirmation: fresh seeds for the best configurations, separate from the search."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .test_evaluation import copied, openings, small
 
 @pytest.fixture(scope="module")
 def finished(bars: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """A study at its end; it is copied, not changed."""
+    """A finished study; tests copy it."""
     study = Study(tmp_path_factory.mktemp("confirming"), small(bars))
     study.run()
     return study
@@ -47,7 +47,7 @@ def replicates(study: Study) -> list[dict[str, Any]]:
 
 
 def test_g14_the_best_are_trained_again_on_fresh_seeds(finished: Study, tmp_path: Path) -> None:
-    """Replicates are of origin `replicate`, each on a seed of its own, and no trials of the search.
+    """Replicates have the origin `replicate` and different seeds, and are no trials of the search.
 
     Means and optimism are those of their records. A further call trains what is missing and nothing else; with
     `--test` all are measured in one opening, once.
@@ -108,8 +108,8 @@ def test_g14_the_best_are_trained_again_on_fresh_seeds(finished: Study, tmp_path
     assert CliRunner().invoke(main, ["verify", str(study.folder)]).exit_code == 0
 
 
-def test_a_killed_confirmation_goes_on(finished: Study, tmp_path: Path) -> None:
-    """What was finished is not trained again, and every replicate is there once."""
+def test_a_killed_confirmation_is_resumed(finished: Study, tmp_path: Path) -> None:
+    """Finished replicates are not retrained, and every replicate exists once."""
     study = copied(finished, tmp_path / "copy")
     arguments = ("confirm", str(study.folder), "--top", "1", "--seeds", "2")
     study.hold("confirm/attempts/trial_0001/attempt_0/epochs.jsonl")

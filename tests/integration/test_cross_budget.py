@@ -21,7 +21,7 @@ def campaign(study: Study) -> Study:
 
 
 def test_each_best_is_trained_at_every_budget(campaign: Study) -> None:
-    """A plan that writes nothing, the trainings, the same command again without any, all numbers from the journals."""
+    """A plan writes no files, a second run trains nothing, and all numbers match the journals."""
     campaign.run()
     studies = [Study(campaign.root, {"name": f"tiny/budget-{budget}"}) for budget in (3000, 6000)]
     command = ("analyze", "cross-budget", str(campaign.folder), "--seeds", "3")
@@ -64,8 +64,8 @@ def test_each_best_is_trained_at_every_budget(campaign: Study) -> None:
     assert "0 trainings left" in again.stdout
 
 
-def test_studies_that_cannot_be_compared_are_refused(campaign: Study) -> None:
-    """Another target is another question; nothing is trained."""
+def test_studies_that_are_not_comparable_are_refused(campaign: Study) -> None:
+    """Studies with the same budget, and a single study; nothing is trained."""
     campaign.experiment["sweep"] = {"seed": [1, 2]}
     campaign.run("search.trials=1")
     done = campaign.cli("analyze", "cross-budget", str(campaign.folder), code=5)

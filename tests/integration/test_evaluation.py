@@ -35,7 +35,7 @@ from .conftest import Study, kill, output_of, tiny_experiment
 
 
 def small(bars: Path) -> dict[str, Any]:
-    """Two trials of a random search, of which none is forced."""
+    """Two trials of a random search, none of them forced."""
     experiment = tiny_experiment(bars)
     experiment["search"] = {
         "use": "random",
@@ -50,7 +50,7 @@ def small(bars: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def finished(bars: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """A study at its end; only `mine` may be changed."""
+    """A finished study; tests change only `mine`."""
     study = Study(tmp_path_factory.mktemp("finished"), small(bars))
     study.run()
     return study
@@ -76,7 +76,7 @@ def openings(study: Study) -> list[dict[str, Any]]:
 
 
 def break_test_data(folder: Path) -> None:
-    """Test windows that end behind the last row, in a folder that still counts as whole."""
+    """Write test windows that end after the last row, in a folder that still counts as complete."""
     path = folder / "test.npy"
     np.save(path, np.full_like(np.load(path), 1_000_000))
     stored = read_json(folder / "data.json")
@@ -88,7 +88,7 @@ def break_test_data(folder: Path) -> None:
 
 
 def test_g15_evaluate_takes_a_trial_whole(mine: Study) -> None:
-    """Architecture, hyper-parameters and seed are the trial's own, and so are the weights that come out.
+    """Architecture, hyper-parameters, seed and resulting weights are those of the trial.
 
     The second call trains and opens nothing; another seed is another model, and opens the test data again.
     """
@@ -144,7 +144,7 @@ def test_g15_evaluate_takes_a_trial_whole(mine: Study) -> None:
 
 
 def test_g15_the_search_never_touches_test_data(mine: Study, tmp_path: Path) -> None:
-    """With test windows that cannot be read, the search runs as before, bit for bit; only `evaluate` fails."""
+    """With unreadable test windows the search has bit-identical results; only `evaluate` fails."""
     sound = copied(mine, tmp_path / "sound")
     data = mine.folder / "data"
     ends, values, labels = (np.load(data / f"{name}.npy") for name in ("test", "values", "labels"))
@@ -177,8 +177,8 @@ def _without_times(value: Any) -> Any:
     return [_without_times(one) for one in value] if isinstance(value, list) else value
 
 
-def test_g15_an_opening_counts_though_the_measurement_breaks_off(mine: Study) -> None:
-    """It is in the journal before the data is looked at, so that nothing that dies afterwards can lose it."""
+def test_g15_an_opening_counts_even_if_the_evaluation_fails(mine: Study) -> None:
+    """The opening is in the journal before the data is read, so that a later crash cannot lose it."""
     shutil.copytree(mine.folder / "data", mine.root / "data")
     break_test_data(mine.folder / "data")
     broken = evaluate(mine)
@@ -193,7 +193,7 @@ def test_g15_an_opening_counts_though_the_measurement_breaks_off(mine: Study) ->
 
 
 def test_a_killed_retraining_is_resumed(mine: Study) -> None:
-    """Killed in the middle, it continues from its checkpoint and keeps the weights that it would have had."""
+    """A killed retraining resumes from its checkpoint and ends with the same weights."""
     curve = "trial_0000/attempt_0/epochs.jsonl"
     mine.hold(curve, beside=["checkpoint.json", "best_*.safetensors"])
     arguments = ("evaluate", str(mine.folder), "--epochs", "20")
@@ -219,8 +219,8 @@ def test_a_killed_retraining_is_resumed(mine: Study) -> None:
     assert not list(folder.rglob("checkpoint*"))
 
 
-def test_a_stopped_retraining_says_so(mine: Study) -> None:
-    """Ctrl-C ends it with exit code 7, and nothing was opened."""
+def test_a_stopped_retraining_reports_how_to_resume(mine: Study) -> None:
+    """Ctrl-C ends it with exit code 7 and without an opening of the test data."""
     process = subprocess.Popen(
         mine.command("evaluate", str(mine.folder), "--epochs", "100000"),
         cwd=mine.root,
@@ -239,7 +239,7 @@ def test_a_stopped_retraining_says_so(mine: Study) -> None:
 
 
 class Interrupts(LocalExecutor):
-    """Presses Ctrl-C once when an attempt of this folder is over."""
+    """Send Ctrl-C once when an attempt of this folder has ended."""
 
     def __init__(self, name: str) -> None:
         super().__init__(LocalOptions(), worker="scalecore_torch.worker")
@@ -255,7 +255,7 @@ class Interrupts(LocalExecutor):
 
 
 def interrupted(study: Study, name: str) -> Evaluated:
-    """The retraining of the best trial with Ctrl-C when the attempt of this folder is over."""
+    """Retrain the best trial and send Ctrl-C when the attempt of this folder has ended."""
     with open_study(find_study(study.folder), TrainingContext(registry={})) as opened:
         record = ExecutorRecord(name="local", summary="Interrupts.", factory=lambda *_: Interrupts(name))
         known = opened.plan.resolved
@@ -264,7 +264,7 @@ def interrupted(study: Study, name: str) -> Evaluated:
 
 
 def test_g15_a_request_to_stop_loses_no_measurement(mine: Study) -> None:
-    """After the training nothing is opened for it; what was measured when it came is kept, and not opened again."""
+    """A stop after the training opens no test data; a result that exists at the stop is stored and not repeated."""
     with pytest.raises(Stopped):
         interrupted(mine, "attempt_0")
     assert openings(mine) == []
@@ -277,8 +277,8 @@ def test_g15_a_request_to_stop_loses_no_measurement(mine: Study) -> None:
     assert len(openings(mine)) == 1
 
 
-def test_another_split_is_told_on_the_card(mine: Study) -> None:
-    """Test windows that the search had seen are counted, and the study's own data stays as it is."""
+def test_another_split_is_reported_on_the_card(mine: Study) -> None:
+    """The card counts test windows that the search had used; the study's data does not change."""
     before = (mine.folder / "data" / "data.json").read_bytes()
     done = evaluate(mine, "--split", "train=0.6", "--split", "val=0.2", "--split", "test=0.2")
     assert done.exit_code == 0, done.stdout + done.stderr
@@ -303,7 +303,7 @@ def test_another_split_is_told_on_the_card(mine: Study) -> None:
 def test_what_cannot_be_evaluated_is_refused(
     finished: Study, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
-    """One clear message, and nothing is written."""
+    """One clear message, and no file is written."""
     done = evaluate(finished, *arguments)
     assert (done.exit_code, done.stderr) == (code, message)
     assert not (finished.folder / "promoted").exists()

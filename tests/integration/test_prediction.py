@@ -49,8 +49,8 @@ def kept_on_test(model: Path) -> Predictions:
     return read_predictions(model / read_json(model / "evaluation.json")["test"]["predictions"]["file"])
 
 
-def test_a_prediction_is_the_number_that_was_measured(model: Path, bars: Path, tmp_path: Path) -> None:
-    """On the rows of the test windows the logits are the kept ones bit for bit; among others they are within 1e-6.
+def test_predictions_match_the_evaluation(model: Path, bars: Path, tmp_path: Path) -> None:
+    """On the rows of the test windows the logits are bit-identical to the stored ones; on other rows within 1e-6.
 
     Both parquet and CSV hold them with all their digits.
     """
@@ -70,11 +70,11 @@ def test_a_prediction_is_the_number_that_was_measured(model: Path, bars: Path, t
     assert whole.loc[kept.times, "logit"].to_numpy() == pytest.approx(kept.outputs[:, 0], abs=1e-6)
 
 
-def test_a_prediction_is_computed_in_what_the_model_was_measured_in(
+def test_a_prediction_uses_the_precision_of_the_evaluation(
     model: Path, bars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The policy of the training goes into the measurement on test data and into the model, and from there to each
-    prediction; a model from before there was a choice is one in float32."""
+    """The policy of the training applies to the evaluation on test data, the model and each prediction; a model of an
+    older version uses float32."""
     (measured,) = model.glob("attempts/test_*/spec.json")
     assert read_json(measured)["evaluation"] == read_json(model / "model.json")["evaluation"] == "fp32"
     used = []
@@ -94,15 +94,15 @@ def test_a_prediction_is_computed_in_what_the_model_was_measured_in(
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the device is here")
-def test_a_device_that_is_not_here_is_refused_by_the_name_of_the_option(model: Path, bars: Path) -> None:
-    """A prediction is ranked with nothing, so that another device may be named."""
+def test_a_missing_device_is_refused_with_the_name_of_the_option(model: Path, bars: Path) -> None:
+    """Predictions are not compared with each other, so the user may choose another device."""
     done = CliRunner().invoke(main, ["predict", str(model), str(bars), "--device", "cuda"])
     assert done.exit_code == 5
     assert done.stderr == f"--device cuda: torch {torch.__version__} finds no CUDA device here; choose another device\n"
 
 
 def test_the_newest_rows_are_predicted_without_a_target(model: Path, bars: Path) -> None:
-    """Every row that ends a whole window has a line, also the last ones, whose labels lie in the future."""
+    """Every row that ends a complete window has a line, including the last rows, whose labels are in the future."""
     table, whole = pd.read_parquet(bars), predicted(model, bars)
     assert list(whole.index) == list(table.index[11:])
     assert kept_on_test(model).times[-1] == table.index[-4].to_datetime64()
@@ -111,7 +111,7 @@ def test_the_newest_rows_are_predicted_without_a_target(model: Path, bars: Path)
 
 
 def test_g51_a_prediction_does_not_look_ahead(model: Path, bars: Path, tmp_path: Path) -> None:
-    """What happens after a row, or that nothing is known after it, does not change the prediction at that row."""
+    """Later rows, present or missing, do not change the prediction at a row."""
     table, whole = pd.read_parquet(bars), predicted(model, bars)
     other = table.copy()
     other.iloc[500:] *= 3.0
@@ -162,7 +162,7 @@ def _with(table: pd.DataFrame, **columns: Any) -> pd.DataFrame:
     ids=["missing", "renamed", "text", "few rows", "gap", "backwards"],
 )
 def test_unfit_data_is_refused(change: Any, code: int, message: str, model: Path, bars: Path, tmp_path: Path) -> None:
-    """One message that names file, column and row; nothing is written."""
+    """One message that names file, column and row; no file is written."""
     path = tmp_path / "rows.parquet"
     change(pd.read_parquet(bars)).to_parquet(path)
     done = run(model, path, "--output", tmp_path / "out.csv")
@@ -193,13 +193,13 @@ def test_unfit_data_is_refused(change: Any, code: int, message: str, model: Path
     ],
 )
 def test_another_dataset_is_refused(option: str, code: int, message: str, model: Path) -> None:
-    """The features that the dataset gives must be those of the training, in their order."""
+    """The dataset must provide the features of the training in the same order."""
     done = run(model, "--dataset", option)
     assert (done.exit_code, done.stderr) == (code, message + "\n")
 
 
 def test_a_damaged_model_is_refused(model: Path, bars: Path, tmp_path: Path) -> None:
-    """Damaged weights, and code that makes other logits of whole ones, predict nothing."""
+    """Damaged weights, and code that computes other logits, are refused."""
     copy = tmp_path / "model"
     copy.mkdir()
     for name in ("model.json", "weights.safetensors"):

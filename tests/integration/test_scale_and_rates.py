@@ -36,7 +36,7 @@ def invoke(*arguments: object) -> str:
 
 
 def test_g57_a_forecast_is_in_the_targets_unit_from_plan_to_prediction(bars: Path, tmp_path: Path) -> None:
-    """Values around 40,000: learned within a few epochs, and measured, kept, retrained and predicted in their unit."""
+    """Values around 40,000 are learned within a few epochs, and evaluated, stored and predicted in their unit."""
     table = pd.read_parquet(bars)
     table["y"] = 1000 * np.tanh(np.log(table["Close"].rolling(5, min_periods=1).mean() / 100)) + 40_000
     table.to_parquet(tmp_path / "level.parquet")
@@ -72,8 +72,8 @@ def test_g57_a_forecast_is_in_the_targets_unit_from_plan_to_prediction(bars: Pat
     assert "standardised for training (mean " in (model / "model_card.md").read_text()
 
 
-def test_g19_a_study_of_precision_completes_where_nothing_is_predicted(bars: Path, tmp_path: Path) -> None:
-    """Rare rises, of which a linear model predicts none: worst values and a flag, and no trial that failed."""
+def test_g19_a_study_of_precision_completes_without_predicted_positives(bars: Path, tmp_path: Path) -> None:
+    """A linear model predicts none of the rare rises: trials get the worst value and a flag, and do not fail."""
     target = {"kind": "threshold", "threshold": 0.012, "price": "close"}
     study = Study(tmp_path, linear(bars, target=target, features=["Volume"]))
     study.experiment["objective"] = {"metric": "precision", "direction": "maximize", "reduction": "last"}
