@@ -2,7 +2,7 @@
 
 `.venv/bin/python .ci/record_docs.py`, with all packages installed; about six minutes on two cores. It writes the
 transcripts in docs/reference/output, the reference of the commands made with them, and the output of `run` that
-README.md and docs/quickstart.md show. Names of transcripts (`check plugins`) record these only; those that look at the
+docs/quickstart.md shows. Names of transcripts (`check plugins`) record these only; those that look at the
 study need `run` before them. `--pages` makes the pages of the transcripts that there are, and runs nothing.
 """
 
@@ -21,7 +21,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 OUTPUT = ROOT / "docs" / "reference" / "output"
-SHOWN = ("README.md", "docs/quickstart.md")
+SHOWN = "docs/quickstart.md"
+PROGRESS = re.compile(r" *trial \d+ of ")
+LEFT_OUT = re.compile(rf"(reading|preparing|finding|checking|predicting|smoke|memory|warn)\b|{PROGRESS.pattern}")
+"""Lines of `run` that pages leave out."""
+LONGEST = 88
+"""Characters of a line of `run` that pages show."""
 QUICKSTART = "examples/quickstart.yaml"
 STUDY = "studies/quickstart"
 BLOCK = re.compile(rf"^```console\n\$ scalecore run {re.escape(QUICKSTART)}\n.*?^```$", re.DOTALL | re.MULTILINE)
@@ -131,12 +136,26 @@ def code_of(page: Path, file: str) -> str:
 
 
 def shortened(text: str) -> str:
-    """The transcript of `run` without the lines of the trials between the first and the last."""
+    """The transcript of `run`, with `...` for the preparation, most trials, and parts of long lines.
+
+    Lines that announce a trial or report its progress are left out without `...`.
+    """
     lines = text.rstrip("\n").split("\n")
-    numbers = [int(found[1]) if (found := re.match(r" *trial (\d+)\b", line)) else None for line in lines]
-    last = max((number for number in numbers if number is not None), default=0)
-    middle = [index for index, number in enumerate(numbers) if number is not None and 0 < number < last]
-    return "\n".join([*lines[: middle[0]], "...", *lines[middle[-1] + 1 :]] if middle else lines)
+    last = max((int(found[1]) for line in lines if (found := re.match(r"trial (\d+)  ", line))), default=0)
+    kept: list[str] = []
+    dropped = False
+    for line in lines:
+        number = re.match(r"trial (\d+)  ", line)
+        in_middle = number is not None and 2 < int(number[1]) < last
+        dropped = in_middle or bool(LEFT_OUT.match(line)) or (dropped and line.startswith("  "))
+        if dropped:
+            kept += ["..."] if kept[-1] != "..." and not PROGRESS.match(line) else []
+        elif len(line) > LONGEST:
+            in_the_middle = line.startswith(("trial ", "best: "))
+            kept.append(f"{line[:45]} ... {line[-38:]}" if in_the_middle else f"{line[: LONGEST - 4]} ...")
+        else:
+            kept.append(line)
+    return "\n".join(kept)
 
 
 def make_pages() -> None:
@@ -156,16 +175,13 @@ def make_pages() -> None:
         (ROOT / "docs" / "reference" / f"{page}.md").write_bytes(made.stdout)
     recorded = OUTPUT / "run.txt"
     if not recorded.is_file():
-        print(
-            f"{recorded.relative_to(ROOT)} is missing: {' and '.join(SHOWN)} stay as they are until `run` is recorded"
-        )
+        print(f"{recorded.relative_to(ROOT)} is missing: {SHOWN} is unchanged until `run` is recorded")
         return
     shown = shortened(recorded.read_text(encoding="utf-8"))
-    for name in SHOWN:
-        path = ROOT / name
-        text, count = BLOCK.subn(lambda _: f"```console\n{shown}\n```", path.read_text(encoding="utf-8"))
-        assert count == 1, name
-        path.write_text(text, encoding="utf-8")
+    path = ROOT / SHOWN
+    text, count = BLOCK.subn(lambda _: f"```console\n{shown}\n```", path.read_text(encoding="utf-8"))
+    assert count == 1, SHOWN
+    path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
