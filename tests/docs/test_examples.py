@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from .conftest import ROOT, blocks, markdown_files, scalecore
+from .conftest import ROOT, blocks, files, markdown_files, scalecore
 
 MISSING_EXTRA = re.compile(r"which is not installed; `pip install 'scalecore-trackers\[\w+\]'` provides it$")
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
@@ -87,6 +87,20 @@ def test_the_experiment_file_of_the_readme_passes_the_check(tmp_path: Path) -> N
     (tmp_path / "experiment.yaml").write_text(text)
     done = scalecore("check", "experiment.yaml", folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_logger_of_the_readme_writes_the_best_trial(tmp_path: Path) -> None:
+    """The file, used as the README describes."""
+    ((name, text),) = files(ROOT / "README.md")
+    (tmp_path / name).write_text(text)
+    (tmp_path / "experiment.yaml").write_text((ROOT / "examples" / "quickstart.yaml").read_text())
+    (tmp_path / "data").symlink_to(ROOT / "examples" / "data")
+    used = ["plugins=[./my_logger.py]", "loggers=[console, files, best]", "search.trials=1"]
+    done = scalecore("run", "experiment.yaml", *used, "training.hyperparameters.epochs=1", folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    study = tmp_path / "studies" / "quickstart"
+    (trial,) = [json.loads(path.read_text()) for path in study.glob("trials/*.json")]
+    assert (study / "best.txt").read_text() == f"trial 0: {trial['value']:.4f}\n"
 
 
 @pytest.mark.parametrize(
