@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from attrs import frozen
 
-if TYPE_CHECKING:  # `scalecore check` imports this module: nothing asks for the types of what is not read from a file
+if TYPE_CHECKING:  # `scalecore check` imports this module, and no file is read into these types at run time
     from scalecore.api.model import SizedFamily  # noqa: TC004
     from scalecore.api.readings import Device  # noqa: TC004
     from scalecore.api.space import Architecture, DataShape, Distribution, Value  # noqa: TC004
@@ -152,7 +152,7 @@ class MemoryForecast(Protocol):
         ...
 
     def prepare(self, setup: TrainingSetup) -> None:
-        """Receive the study's setup; called once, after `start` and `count` and before all other methods."""
+        """Receive the study's setup; called once, before all other methods except `start` and `count`."""
         ...
 
     def keep(self) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from attrs import frozen
 
-if TYPE_CHECKING:  # `scalecore check` imports this module: nothing asks for the types of what is not read from a file
+if TYPE_CHECKING:  # `scalecore check` imports this module, and no file is read into these types at run time
     from scalecore.api.memory_forecast import ForecastContext, MemoryForecast, StepSize
     from scalecore.api.plan_report import PlanReport, ProductsReport  # noqa: TC004
     from scalecore.api.readings import Device, Finding

@@ -89,7 +89,7 @@ def steps_flag(steps: Steps) -> dict[str, str] | None:
     text = (
         f"{steps.long:,} of {steps.count:,} steps between rows {verb} much longer than {kind}, the longest "
         f"{span(steps.longest)} after row {steps.after_row} ({steps.after}): {crossing(steps.windows, steps.labels)} "
-        "cross such a gap, as if its two sides were neighbours"
+        "cross such a gap, as if the rows on both sides were neighbours"
     )
     if steps.longest - steps.usual == _HOUR and clock_changed(_expected(steps), forward=True):
         text += "; the clock is set forward there in some zones: if times are local, set their zone: read: {zone: ...}"

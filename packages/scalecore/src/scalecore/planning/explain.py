@@ -87,32 +87,32 @@ def strategy_plain(strategy: SearchStrategy, state: StudyState) -> dict[str, Any
     """
     if not isinstance(strategy, SupportsExplain):
         return None
-    told = strategy.explain()
-    one = told.recommended
+    report = strategy.explain()
+    one = report.recommended
     recommended: dict[str, Any] | None = None
     if one is not None:
         shape = formatting.shape(one.architecture)
         recommended = {key: getattr(one, key) for key in ("number", "observed", "value", "deviation")} | {
             "shape": shape
         }
-    result: dict[str, Any] = plain({"method": told.method, "phase": told.phase, "recommended": recommended})
+    result: dict[str, Any] = plain({"method": report.method, "phase": report.phase, "recommended": recommended})
     return _healthy(result, state)
 
 
-def _healthy(told: Mapping[str, Any], state: StudyState) -> dict[str, Any]:
+def _healthy(report: Mapping[str, Any], state: StudyState) -> dict[str, Any]:
     """Drop a recommended trial with a censored value (G09, G19), whatever the strategy."""
-    one = told["recommended"]
+    one = report["recommended"]
     trial = None if one is None else state.trials.get(one["number"])
     censored = trial is not None and trial.outcome is not None and trial.outcome.censored
     # The report is that of the end of the last run; the phase may have changed since.
-    return {**told, "phase": state.phase or told.get("phase"), "recommended": None if censored else one}
+    return {**report, "phase": state.phase or report.get("phase"), "recommended": None if censored else one}
 
 
-def _strategy_lines(told: Mapping[str, Any] | None) -> list[str]:
-    if told is None:
+def _strategy_lines(report: Mapping[str, Any] | None) -> list[str]:
+    if report is None:
         return []
-    lines = [f"strategy: {told['method']}"]
-    one = told["recommended"]
+    lines = [f"strategy: {report['method']}"]
+    one = report["recommended"]
     if one is not None:
         expected, deviation = one["value"], formatting.number(one["deviation"], like=one["value"])
         spread = "" if one["deviation"] is None else f", standard deviation {deviation}"

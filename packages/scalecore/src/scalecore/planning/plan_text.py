@@ -154,8 +154,8 @@ def _changes(found: PlannedChanges) -> list[str]:
 
 def _search(search: Mapping[str, Any]) -> list[str]:
     if search["last"] is None and not search["imported"]["count"]:
-        told = search["strategy"]
-        return ["Search so far: no trial yet" + (f"; strategy: {told['method']}" if told else "")]
+        strategy = search["strategy"]
+        return ["Search so far: no trial yet" + (f"; strategy: {strategy['method']}" if strategy else "")]
     return ["Search so far (study in this folder):", *(f"  {line}" for line in explain_lines(search))]
 
 

@@ -63,8 +63,8 @@ def preview(plan: Plan, state: StudyState) -> PlanPreview:
     strategy = new_strategy(plan)
     strategy.restore(restored_today(state, plan, lambda _: {}))
     search = explain_search(content, state)
-    if (told := strategy_plain(strategy, state)) is not None:
-        search |= {"phase": told["phase"], "strategy": told}
+    if (explained := strategy_plain(strategy, state)) is not None:
+        search |= {"phase": explained["phase"], "strategy": explained}
     windows = plan.data.parts["train"].windows
     return PlanPreview(
         plan=content,

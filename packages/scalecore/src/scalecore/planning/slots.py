@@ -43,7 +43,7 @@ def slots_and_why(
         return setting, "as set"
     if device == "cuda" or (device == "auto" and torch_build() != "cpu"):
         found = find_gpus() if gpus is None else gpus
-        # With `auto`, trials use the CPU where CUDA does not answer; with `cuda`, they need those GPUs or fail.
+        # With `auto`, trials use the CPU if CUDA does not work; with `cuda`, they need these GPUs or fail.
         if found.names and (device == "cuda" or found.problem is None):
             count = len(found.names)
             return count, f"one for {'the GPU' if count == 1 else f'each of {count} GPUs'} reported by {found.source}"
