@@ -91,7 +91,8 @@ def test_g56_a_missing_year_is_found_with_what_crosses_it() -> None:
         "guard": "G56",
         "kind": "gaps",
         "text": f"1 of {len(times) - 1:,} steps between rows is much longer than the usual 1 day, the longest 366 days "
-        f"after row {row} (2002-12-31): 9 windows and 2 labels cross such a gap, as if the rows on both sides were neighbours",
+        f"after row {row} (2002-12-31): 9 windows and 2 labels cross such a gap, as if the rows on both sides "
+        "were neighbours",
     }
 
 

@@ -26,7 +26,7 @@ from scalecore.api.record_parts import (
 from scalecore.api.space import Architecture, Value, copied
 
 if TYPE_CHECKING:
-    from scalecore.api.plan_report import PlanReport  # noqa: TC004  # it names proposals; nothing asks for the types of a view
+    from scalecore.api.plan_report import PlanReport  # noqa: TC004  # imports this module
 
 __all__ = [
     "Epoch",
