@@ -10,6 +10,9 @@ float32 products of our model go to the library that a study chooses on this mac
 
 `--full` measures every shape of the 2M grid instead of the named ones. Hugging Face's PatchTST is a column where
 `transformers` is installed; its windows are flattened into one channel, which makes it the same model.
+
+An earlier version on an idle Intel Ice Lake, the first, second and fourth shape: 1.15, 1.13 and 1.09 with MKL, 0.94,
+0.92 and 0.99 with oneDNN.
 """
 
 from __future__ import annotations

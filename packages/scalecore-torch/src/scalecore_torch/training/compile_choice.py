@@ -15,7 +15,7 @@ CPU_SECONDS = 25.0
 NUMBER_SECONDS = {"fp32": 1.5e-9, "bf16": -0.3e-9}
 MASK_SECONDS, HEAD_SECONDS = 2e-9, 2.8e-6
 """Saved on a CPU for each of the model's counts, forward and backward; fitted to steps that were measured on Ice Lake
-and Zen 5 (docs/performance.md). In bfloat16 compiled code converts more numbers than it saves work on them."""
+and Zen 5 (benchmarks/compiling.py). In bfloat16 compiled code converts more numbers than it saves work on them."""
 
 GPU_SECONDS = 60.0
 """To compile a block for a GPU; an estimate, like all that follow."""
