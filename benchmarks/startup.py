@@ -1,6 +1,6 @@
 """What commands cost before their first result: CPU as a multiple of `import torch`, and the time to the first line.
 
-Run on examples/quickstart.yaml, with all packages installed, in interleaved rounds. CPU is that of the command and the
+Run on examples/spy-quickstart.yaml, with all packages installed, in interleaved rounds. CPU is that of the command and the
 processes that it waited for; the time to the first byte on the standard output is the shortest of the rounds.
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 
 import report
 
-FILE = Path(__file__).parents[1] / "examples" / "quickstart.yaml"
+FILE = Path(__file__).parents[1] / "examples" / "spy-quickstart.yaml"
 COMMANDS: dict[str, list[str]] = {
     "import torch": ["-c", "import torch; print()"],
     "scalecore --help": ["-m", "scalecore", "--help"],
@@ -58,7 +58,7 @@ def main() -> None:
         row = {"command": name, "CPU s": round(cpu, 2), "of import torch": round(cpu / torch, 2)}
         rows.append({**row, "first line s": round(min(first for _, first in runs), 2)})
     notes = [f"Goal: the first line of `plan` within {GOAL:g} s on an idle machine. `run` begins like `plan`."]
-    report.show("Start-up of the commands on examples/quickstart.yaml", rows, notes=notes, path=settings.json)
+    report.show("Start-up of the commands on examples/spy-quickstart.yaml", rows, notes=notes, path=settings.json)
 
 
 if __name__ == "__main__":
