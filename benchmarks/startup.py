@@ -1,7 +1,7 @@
 """What commands cost before their first result: CPU as a multiple of `import torch`, and the time to the first line.
 
-Run on examples/spy-quickstart.yaml, with all packages installed, in interleaved rounds. CPU is that of the command and the
-processes that it waited for; the time to the first byte on the standard output is the shortest of the rounds.
+Run on examples/spy-quickstart.yaml, with all packages installed, in interleaved rounds. CPU is that of the command and
+the processes that it waited for; the time to the first byte on the standard output is the shortest of the rounds.
 """
 
 from __future__ import annotations
