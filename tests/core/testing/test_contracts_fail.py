@@ -1,4 +1,4 @@
-"""Each contract finds what it is there for: a broken component fails the test that is meant for it."""
+"""Each test of a contract fails for a component with the fault that it detects."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from scalecore_torch.testing import ModelContract
 
 
 class Sound:
-    """A family that keeps the contract; `change` breaks the module that it builds."""
+    """A family that satisfies the contract; `change` breaks the module that it builds."""
 
     def __init__(self, change: Callable[[Any, DataShape], Any] | None = None, **told: int) -> None:
         self.change, self.told = change, told
@@ -66,7 +66,7 @@ class Sound:
 
 
 class Wrapped(torch.nn.Module):
-    """A module with something done to its inputs or outputs."""
+    """A module whose inputs or outputs are changed."""
 
     def __init__(self, module: Any, *, before: Any = None, after: Any = None) -> None:
         super().__init__()
@@ -135,22 +135,22 @@ def names_of(contract: type) -> list[str]:
     return [name for name in dir(contract) if name.startswith("test_")]
 
 
-def test_every_model_test_is_shown_to_fail() -> None:
-    """The table below has a broken family for each test."""
+def test_every_test_of_models_has_a_broken_family() -> None:
+    """`MODELS` has one for each test of the contract."""
     assert sorted(MODELS) == names_of(ModelContract)
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_broken_model_is_found(name: str) -> None:
-    """The sound family passes the test, the broken one does not."""
+def test_a_broken_model_fails(name: str) -> None:
+    """A sound family passes the test, a broken one fails it."""
     contract = ModelContract()
     getattr(contract, name)(Sound())
     with pytest.raises((AssertionError, pytest.fail.Exception)):
         getattr(contract, name)(MODELS[name])
 
 
-def test_a_model_that_looks_at_nothing_is_found() -> None:
-    """Its bias learns, and lowers the loss as far as a constant can."""
+def test_a_model_that_ignores_its_input_fails() -> None:
+    """Its bias learns and lowers the loss as far as a constant can."""
     blind = Sound(lambda module, data: Wrapped(module, before=lambda x_BTF: x_BTF * 0))
     with pytest.raises(AssertionError, match="all windows get the logit"):
         ModelContract().test_learning_works(blind)
@@ -204,37 +204,37 @@ class BrokenSearch(RandomSearch):
 @pytest.mark.parametrize(
     ("fault", "name"),
     [
-        ("illegal", "test_proposals_are_legal"),
+        ("illegal", "test_proposals_are_valid"),
         ("planned", "test_planned_trials_come_first"),
-        ("chance", "test_the_seed_decides"),
+        ("chance", "test_equal_seeds_propose_the_same"),
         ("repeats", "test_no_configuration_is_proposed_twice"),
-        ("repeats", "test_several_may_be_asked_before_any_is_told"),
-        ("forgets", "test_a_resumed_study_goes_on_as_it_would_have"),
-        ("repeats", "test_a_duplicate_is_answered_by_another_proposal"),
+        ("repeats", "test_parallel_trials"),
+        ("forgets", "test_a_restored_strategy_proposes_the_same"),
+        ("repeats", "test_a_duplicate_is_replaced"),
         ("never ends", "test_a_finite_space_ends"),
-        ("foreign", "test_trials_of_another_space_do_no_harm"),
-        ("shrugs", "test_pruning_answers"),
-        ("counts anew", "test_pruning_answers"),
+        ("foreign", "test_trials_of_another_space_are_ignored"),
+        ("shrugs", "test_pruning_is_repeatable"),
+        ("counts anew", "test_pruning_is_repeatable"),
     ],
 )
-def test_a_broken_strategy_is_found(fault: str, name: str) -> None:
-    """Each fault fails the test that is meant for it; without a fault it passes."""
+def test_a_broken_strategy_fails(fault: str, name: str) -> None:
+    """The test fails with the fault and passes without it."""
     getattr(SearchStrategyContract(), name)(lambda context: BrokenSearch(context, ""))
     with pytest.raises((AssertionError, KeyError)):
         getattr(SearchStrategyContract(), name)(lambda context: BrokenSearch(context, fault))
 
 
-def test_a_strategy_that_takes_a_failure_for_a_number_is_found() -> None:
+def test_a_strategy_that_needs_a_value_fails() -> None:
     """A failed trial has no value."""
     from scalecore.api.trials import TrialState
 
     contract = SearchStrategyContract()
     with pytest.raises(TypeError):
-        contract.test_every_end_can_be_told(lambda context: BrokenSearch(context, "needs a value"), TrialState.FAILED)
+        contract.test_every_state_is_accepted(lambda context: BrokenSearch(context, "needs a value"), TrialState.FAILED)
 
 
 class Gullible(RandomSearch):
-    """Random search that recommends the least value, whatever it is that of."""
+    """Random search that recommends the smallest value, also of a collapsed trial."""
 
     def __init__(self, context: SearchContext) -> None:
         super().__init__(context)
@@ -266,11 +266,11 @@ class Gullible(RandomSearch):
         return Explanation(method="by hand", phase="sampled", recommended=found)
 
 
-def test_a_strategy_that_recommends_a_constant_is_found() -> None:
-    """The best value of all is that of a model that predicts a constant."""
+def test_a_strategy_that_recommends_a_constant_fails() -> None:
+    """The best value belongs to a model that predicts a constant."""
     contract = SearchStrategyContract()
     contract.test_g09_a_trial_that_predicts_a_constant_is_never_recommended(lambda context: BrokenSearch(context, ""))
-    with pytest.raises(AssertionError, match="trial 1 predicts a constant"):
+    with pytest.raises(AssertionError, match="recommends trial 1, which predicts a constant"):
         contract.test_g09_a_trial_that_predicts_a_constant_is_never_recommended(Gullible)
 
 
@@ -294,35 +294,35 @@ def _with(array: Any, index: Any, value: float) -> Any:
 @pytest.mark.parametrize(
     ("name", "change"),
     [
-        ("test_rows_are_in_order_of_time", lambda panel: evolve(panel, times=panel.times[::-1])),
-        ("test_the_parts_fit_together", lambda panel: evolve(panel, features=("Close", "Close"))),
+        ("test_rows_are_ordered_by_time", lambda panel: evolve(panel, times=panel.times[::-1])),
+        ("test_shapes_match", lambda panel: evolve(panel, features=("Close", "Close"))),
         ("test_values_are_finite", lambda panel: evolve(panel, values=_with(panel.values, (5, 0), np.nan))),
         ("test_the_future_has_no_label", lambda panel: evolve(panel, labels=_with(panel.labels, -1, 1.0))),
         (
-            "test_the_same_again",
+            "test_reading_twice_returns_the_same",
             lambda panel: evolve(panel, values=panel.values + np.random.default_rng().random()),
         ),
     ],
 )
-def test_a_broken_dataset_is_found(name: str, change: Callable[[Any], Any]) -> None:
-    """Each fault fails the test that is meant for it; without a fault it passes."""
+def test_a_broken_dataset_fails(name: str, change: Callable[[Any], Any]) -> None:
+    """The test fails with the fault and passes without it."""
     getattr(DatasetContract(), name)(TinyDataset)
     with pytest.raises(AssertionError):
         getattr(DatasetContract(), name)(lambda: Changed(change))
 
 
-def test_a_dataset_that_cannot_be_cut_is_found() -> None:
-    """What the core refuses is refused in the words of the core."""
+def test_a_dataset_that_cannot_be_split_fails() -> None:
+    """The contract raises the core's refusal."""
     from scalecore.api.errors import RefusedError
 
     with pytest.raises(RefusedError):
-        DatasetContract().test_it_can_be_cut_into_splits(
+        DatasetContract().test_it_can_be_split(
             lambda: Changed(lambda panel: evolve(panel, labels=np.zeros_like(panel.labels)))
         )
 
 
 class Formats(Logger):
-    """Takes every value for a number, every label for a file name, and the journal for its own."""
+    """A logger with one fault."""
 
     def __init__(self, context: Any, fault: str) -> None:
         self.folder, self.fault = context.folder, fault
@@ -349,16 +349,16 @@ class Formats(Logger):
 @pytest.mark.parametrize(
     ("fault", "name", "error"),
     [
-        ("numbers", "test_values_that_are_missing", TypeError),
+        ("numbers", "test_missing_values", TypeError),
         ("paths", "test_hostile_texts", OSError),
         ("closes", "test_it_can_be_closed_at_any_time", AttributeError),
-        ("journal.jsonl", "test_it_writes_nothing_where_it_was_not_told_to", AssertionError),
-        ("experiment.yaml", "test_it_writes_nothing_where_it_was_not_told_to", AssertionError),
-        ("copy", "test_values_that_are_missing", AssertionError),
+        ("journal.jsonl", "test_it_leaves_journal_and_experiment_unchanged", AssertionError),
+        ("experiment.yaml", "test_it_leaves_journal_and_experiment_unchanged", AssertionError),
+        ("copy", "test_missing_values", AssertionError),
     ],
 )
-def test_a_broken_logger_is_found(fault: str, name: str, error: type[Exception], tmp_path: Path) -> None:
-    """Each fault fails the test that is meant for it; without a fault it passes."""
+def test_a_broken_logger_fails(fault: str, name: str, error: type[Exception], tmp_path: Path) -> None:
+    """The test fails with the fault and passes without it."""
     study = make_study(tmp_path / "study")
     getattr(LoggerContract(), name)(lambda context: Formats(context, ""), study)
     with pytest.raises(error):
@@ -372,19 +372,19 @@ def _reading(value: float | None, reason: str | None = None) -> Reading:
 @pytest.mark.parametrize(
     ("name", "monitor"),
     [
-        ("test_it_says_how_often_it_wants_to_be_asked", ScriptedMonitor(interval=0.0)),
+        ("test_interval_is_positive", ScriptedMonitor(interval=0.0)),
         ("test_readings_are_numbers_or_reasons", ScriptedMonitor(script=[([], Verdict(action="go_on"))])),
         (
             "test_readings_are_numbers_or_reasons",
             ScriptedMonitor(script=[([_reading(float("nan"))], Verdict(action="go_on"))]),
         ),
-        ("test_a_verdict_follows_from_readings", ScriptedMonitor(script=[((), Verdict(action="pause"))])),
+        ("test_verdicts_have_reasons", ScriptedMonitor(script=[((), Verdict(action="pause"))])),
         ("test_missing_values_do_not_raise", ScriptedMonitor(script=[((), Verdict(action="stop_trial"))])),
-        ("test_processes_that_are_gone_do_not_raise", ScriptedMonitor(script=[((), Verdict(action="pause"))])),
+        ("test_ended_processes_do_not_raise", ScriptedMonitor(script=[((), Verdict(action="pause"))])),
     ],
 )
-def test_a_broken_monitor_is_found(name: str, monitor: ScriptedMonitor) -> None:
-    """Each fault fails the test that is meant for it; without a fault it passes."""
+def test_a_broken_monitor_fails(name: str, monitor: ScriptedMonitor) -> None:
+    """The test fails with the fault and passes without it."""
     getattr(MonitorContract(), name)(ScriptedMonitor(script=[([_reading(None, "none")], Verdict(action="go_on"))]))
     with pytest.raises(AssertionError):
         getattr(MonitorContract(), name)(monitor)
@@ -415,22 +415,22 @@ class Clumsy:
 @pytest.mark.parametrize(
     ("fault", "name", "error"),
     [
-        ("title", "test_it_gives_a_result_that_can_be_stored", AssertionError),
-        ("refuses", "test_it_gives_a_result_that_can_be_stored", DataError),
+        ("title", "test_result_can_be_stored", AssertionError),
+        ("refuses", "test_result_can_be_stored", DataError),
         ("best", "test_a_study_without_a_result", AttributeError),
         ("html", "test_hostile_texts", AssertionError),
-        ("writes", "test_it_changes_nothing", AssertionError),
+        ("writes", "test_it_writes_no_files", AssertionError),
     ],
 )
-def test_a_broken_analysis_is_found(fault: str, name: str, error: type[Exception], tmp_path: Path) -> None:
-    """Each fault fails the test that is meant for it; without a fault it passes."""
+def test_a_broken_analysis_fails(fault: str, name: str, error: type[Exception], tmp_path: Path) -> None:
+    """The test fails with the fault and passes without it."""
     getattr(AnalysisContract(), name)(Clumsy(""), tmp_path / "sound")
     with pytest.raises(error):
         getattr(AnalysisContract(), name)(Clumsy(fault), tmp_path / "broken")
 
 
 class Careless(LocalExecutor):
-    """The local executor, saying that what it runs has ended, or taking one attempt for another."""
+    """The local executor, which reports running attempts as ended or mixes up their order."""
 
     def __init__(self, fault: str) -> None:
         super().__init__(LocalOptions(), worker="scalecore_torch.worker")
@@ -443,16 +443,16 @@ class Careless(LocalExecutor):
         return found[::-1] if self.fault == "mixed" else found
 
 
-def test_an_executor_that_mixes_attempts_up_is_found(tmp_path: Path) -> None:
-    """What it says of several must be in the order in which it was asked."""
+def test_an_executor_that_mixes_up_attempts_fails(tmp_path: Path) -> None:
+    """`poll` must return statuses in the order of the handles."""
     executor = Careless("mixed")
-    with pytest.raises(AssertionError, match="the first was killed, and is told to be running"):
-        ExecutorContract().test_closing_ends_everything(lambda context: executor, tmp_path)
+    with pytest.raises(AssertionError, match="the first of two attempts was killed, but poll returns running"):
+        ExecutorContract().test_closing_ends_all_attempts(lambda context: executor, tmp_path)
     executor.close()
 
 
-def test_a_broken_executor_is_found(tmp_path: Path) -> None:
-    """One that calls an attempt ended while it runs fails the first test of the contract."""
+def test_an_executor_that_reports_running_attempts_as_ended_fails(tmp_path: Path) -> None:
+    """It fails the first test of the contract."""
     executor = Careless("hasty")
     with pytest.raises(AssertionError):
         ExecutorContract().test_an_attempt_runs_to_its_end(executor, tmp_path)
@@ -486,8 +486,8 @@ def scalecore_models():
 """
 
 
-def test_a_broken_plugin_is_found(fake_plugin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Heavy imports, torch in the driver, no help, no types, an open range: each fails its test."""
+def test_a_broken_plugin_fails(fake_plugin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slow imports, torch in the driver, missing help, missing types and an open range each fail a test."""
     from scalecore.plugins.registry import load_registry
 
     place = fake_plugin("careless", requires=["scalecore>=0.1"], code=BROKEN_PLUGIN)
@@ -499,12 +499,12 @@ def test_a_broken_plugin_is_found(fake_plugin: Any, monkeypatch: pytest.MonkeyPa
     contract, installed = Contract(), load_registry()
     contract.test_it_is_found_and_works(installed)
     for name in (
-        "test_it_offers_something",
-        "test_options_can_be_read_and_shown",
+        "test_it_provides_components",
+        "test_options_are_documented_and_valid",
         "test_importing_it_is_cheap",
         "test_the_driver_needs_no_torch",
         "test_it_is_typed",
-        "test_it_says_which_scalecore_it_needs",
+        "test_it_requires_a_range_of_scalecore",
     ):
         with pytest.raises(AssertionError):
             getattr(contract, name)(installed)
@@ -520,27 +520,27 @@ def scalecore_models():
 """
 
 
-def test_a_name_that_two_plugins_offer_is_found(fake_plugin: Any) -> None:
-    """Neither of them can be used, whatever else they offer."""
+def test_a_name_of_two_plugins_fails(fake_plugin: Any) -> None:
+    """scalecore can use neither of the two components."""
     from scalecore.plugins.registry import load_registry
 
     class Contract(PluginContract):
         distribution = "twin-one"
 
     fake_plugin("twin-one", code=TWINS)
-    Contract().test_its_names_are_its_own(load_registry())
+    Contract().test_its_component_names_are_unique(load_registry())
     fake_plugin("twin-two", code=TWINS)
     with pytest.raises(AssertionError, match=r"model 'shared' is provided by twin-one 1\.0 and twin-two 1\.0"):
-        Contract().test_its_names_are_its_own(load_registry())
+        Contract().test_its_component_names_are_unique(load_registry())
 
 
-def test_a_plugin_that_is_not_there_is_found() -> None:
-    """The message names what is installed."""
+def test_a_plugin_that_is_not_installed_fails() -> None:
+    """The message lists the installed plugins."""
     from scalecore.plugins.registry import load_registry
 
     class Contract(PluginContract):
         distribution = "nowhere"
 
-    text = "nowhere has no entry point in the group 'scalecore'; installed plugins are"
+    text = "nowhere has no entry point in the group 'scalecore'; installed plugins: "
     with pytest.raises(AssertionError, match=text):
         Contract().test_it_is_found_and_works(load_registry())

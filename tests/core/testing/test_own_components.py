@@ -1,4 +1,4 @@
-"""Everything that the core itself provides keeps the contracts of the test kit."""
+"""The core's components satisfy the contracts of the test kit."""
 
 from __future__ import annotations
 

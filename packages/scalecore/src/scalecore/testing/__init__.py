@@ -1,7 +1,7 @@
-"""The test kit for authors of plugins; `pip install scalecore[testing]`. The core imports nothing of it.
+"""The test kit for plugin authors: `pip install scalecore[testing]`.
 
-One contract class for each kind of component. Inherit from it in a test module, give the one fixture that it asks for,
-and pytest runs its tests on your component::
+It has one contract class for each kind of component. Inherit from it in a test module and define the fixture that it
+requires. pytest then runs its tests on your component::
 
     from scalecore.testing import LoggerContract
 
@@ -10,17 +10,16 @@ and pytest runs its tests on your component::
         def make(self):
             return lambda context: MyLogger(MyOptions(), context)
 
-`scalecore_torch.testing` has the contract of models in PyTorch.
-
-`scalecore.testing.fakes` has small stand-ins for everything that a component may be given, and
-`pytest_plugins = ["scalecore.testing.fixtures"]` brings the fixtures `registry`, `experiment` and `run_cli`.
+`scalecore_torch.testing` has the contract of PyTorch models, `scalecore.testing.fakes` small substitutes for everything
+that scalecore passes to a component. `pytest_plugins = ["scalecore.testing.fixtures"]` provides the fixtures
+`registry`, `experiment` and `run_cli`.
 """
 
 from __future__ import annotations
 
 import pytest
 
-# Before the contracts are imported, so that a failed assertion shows its values.
+# Must precede the imports of the contracts, so that failed assertions show values.
 _REWRITTEN = ("dataset", "strategy", "logger", "monitor", "executor", "analysis", "plugin", "trainer", "attempts")
 pytest.register_assert_rewrite(*(f"scalecore.testing.{name}" for name in _REWRITTEN))
 

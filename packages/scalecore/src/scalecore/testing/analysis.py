@@ -1,4 +1,4 @@
-"""What every analysis must hold."""
+"""Contract of analyses."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ __all__ = ["AnalysisContract"]
 
 
 class AnalysisContract:
-    """Inherit, and give the fixture `analysis`. `studies` is how many it needs at least."""
+    """Inherit and define the fixture `analysis`. `studies` is the smallest number of studies that it accepts."""
 
     studies: int = 1
     gives_a_result: bool = True
-    """False for an analysis that refuses these studies: they are equal but for their names, of nine trials each, and
-    have neither predictions nor trainings of their own."""
+    """False for an analysis that refuses the test's studies. They have nine trials each, differ only in their names,
+    and have neither stored predictions nor attempts."""
 
     @pytest.fixture
     def analysis(self) -> Analysis:
         """The analysis under test."""
-        pytest.fail("give the fixture `analysis`: it returns your analysis")
+        pytest.fail("define the fixture `analysis`: return your analysis")
 
-    def test_it_gives_a_result_that_can_be_stored(self, analysis: Analysis, tmp_path: Path) -> None:
-        """A title, tables of plain values, strict JSON."""
+    def test_result_can_be_stored(self, analysis: Analysis, tmp_path: Path) -> None:
+        """The result has a title, and its tables and data are valid JSON without NaN or infinity."""
         studies = [self._study(tmp_path, number) for number in range(max(1, self.studies))]
         if self.gives_a_result:
             self._storable(analysis.run(studies))
@@ -39,7 +39,7 @@ class AnalysisContract:
             self._storable(result)
 
     def test_a_study_without_a_result(self, analysis: Analysis, tmp_path: Path) -> None:
-        """No trial, only failures, one trial: a result, or a `DataError` or `RefusedError` in words."""
+        """For no trials, only failures or one trial, return a result or raise `DataError` or `RefusedError`."""
         for name, trials in (
             ("none", []),
             ("failed", [make_trial(0), make_trial(1, state=TrialState.OUT_OF_MEMORY)]),
@@ -51,7 +51,7 @@ class AnalysisContract:
                 self._storable(result)
 
     def test_hostile_texts(self, analysis: Analysis, tmp_path: Path) -> None:
-        """Names and reasons are text, whatever stands in them; in HTML they are escaped."""
+        """Names and reasons may contain any characters; HTML files must escape them."""
         trials = [make_trial(n, 0.7 - n / 100, origin=Origin(kind="forced", label=HOSTILE)) for n in range(6)]
         trials.append(make_trial(6, reason=HOSTILE))
         study = make_study(tmp_path / "hostile", trials)
@@ -61,10 +61,10 @@ class AnalysisContract:
         self._storable(result)
         for name, content in result.files.items():
             if isinstance(content, str) and name.endswith(".html"):
-                assert "<script>|" not in content, f"{name}: it contains a trial's text unescaped"
+                assert "<script>|" not in content, f"{name}: escape texts of trials with html.escape"
 
-    def test_it_changes_nothing(self, analysis: Analysis, tmp_path: Path) -> None:
-        """An analysis returns what it found; the core writes it."""
+    def test_it_writes_no_files(self, analysis: Analysis, tmp_path: Path) -> None:
+        """An analysis returns its result; scalecore writes the files."""
         studies = [self._study(tmp_path, number) for number in range(max(1, self.studies))]
         before = self._listing(tmp_path)
         self._run(analysis, studies)
@@ -77,22 +77,22 @@ class AnalysisContract:
         return make_study(root / f"study-{number}", [*trials, make_trial(8)], name=f"study-{number}")
 
     def _run(self, analysis: Analysis, studies: list[StudyView]) -> AnalysisResult | None:
-        """The result, or None where the analysis says in words why there is none."""
+        """Return the result, or None if the analysis refuses the studies."""
         try:
             return analysis.run(studies)
         except (DataError, RefusedError, ExperimentError):
             return None
 
     def _storable(self, result: AnalysisResult) -> None:
-        assert result.title
+        assert result.title, "the result has no title"
         for name, rows in result.tables.items():
-            assert all(set(row) <= set(rows[0]) for row in rows), f"the rows of table {name!r} have other columns"
+            assert all(set(row) <= set(rows[0]) for row in rows), f"table {name!r}: the first row lacks columns"
         content = plain(
             {"tables": result.tables, "data": result.data, "notes": result.notes, "summary": result.summary}
         )
         json.dumps(content, allow_nan=False)
         for name in result.files:
-            assert Path(name).name == name, f"{name!r} is no plain file name"
+            assert Path(name).name == name, f"{name!r} is not a plain file name; remove folders from it"
 
     def _listing(self, root: Path) -> dict[str, tuple[int, int]]:
         return {

@@ -1,4 +1,4 @@
-"""Attempts as the driver makes them, on a random walk, for the contracts of executors and trainers."""
+"""Creates attempts as the driver does, on a random walk, for the contracts of executors and trainers."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ WAIT = 60.0
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
-    """Poll until it holds; fails after a minute."""
+    """Poll until the condition is true; fail after a minute."""
     deadline = time.monotonic() + WAIT
     while not condition():
-        assert time.monotonic() < deadline, f"waited {WAIT:.0f} s in vain for {what}"
+        assert time.monotonic() < deadline, f"timed out after {WAIT:.0f} s waiting for {what}"
         time.sleep(0.01)
 
 
 def plan_in(folder: Path, sections: Mapping[str, Any], *, registry: Mapping[str, Any]) -> tuple[Plan, Runtime]:
-    """The plan of `EXPERIMENT` with other `sections`, without early stopping; the experiment file is in `folder`."""
+    """Write `EXPERIMENT` with these `sections`, without early stopping, to `folder`, and return its plan."""
     from scalecore.config.resolve import load_resolved
     from scalecore.planning.build_plan import build_plan
     from scalecore.plugins.registry import load_registry
@@ -56,7 +56,7 @@ def attempt_in(
     mode: Literal["train", "smoke"] = "train",
     **changes: Any,
 ) -> AttemptFolder:
-    """The folder of an attempt of the smallest shape, with its spec; `changes` are of the spec."""
+    """Create the folder and the spec of an attempt of the smallest shape; `changes` replace fields of the spec."""
     from scalecore.planning.build_spec import attempt_spec
 
     architecture = plan.grid.architectures[0]

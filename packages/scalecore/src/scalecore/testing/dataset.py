@@ -1,4 +1,4 @@
-"""What every dataset must hold."""
+"""Contract of datasets."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ __all__ = ["DatasetContract"]
 
 
 class DatasetContract:
-    """Inherit, and give the fixture `make`: a function without arguments that returns a fresh dataset."""
+    """Inherit and define the fixture `make`: a function without arguments that returns a new dataset."""
 
     @pytest.fixture
     def make(self) -> Callable[[], Dataset]:
-        """Makes the dataset under test."""
-        pytest.fail("give the fixture `make`: it returns a function that makes your dataset")
+        """A function that creates the dataset under test."""
+        pytest.fail("define the fixture `make`: return a function that creates your dataset")
 
-    def test_rows_are_in_order_of_time(self, make: Callable[[], Dataset]) -> None:
-        """Ascending and unique: windows are rows that follow each other."""
+    def test_rows_are_ordered_by_time(self, make: Callable[[], Dataset]) -> None:
+        """Times are ascending and unique, since a window consists of consecutive rows."""
         import numpy as np
 
         times = make().panel().times
         assert np.issubdtype(times.dtype, np.datetime64)
-        assert bool(np.all(times[1:] > times[:-1])), "times are not ascending and unique"
+        assert bool(np.all(times[1:] > times[:-1])), "times are not ascending and unique; sort the rows"
 
-    def test_the_parts_fit_together(self, make: Callable[[], Dataset]) -> None:
-        """As many labels and times as rows, as many names as columns, each name once."""
+    def test_shapes_match(self, make: Callable[[], Dataset]) -> None:
+        """The panel has a label and a time for each row, and a unique name for each column."""
         panel = make().panel()
         rows, columns = panel.values.shape
         assert len(panel.times) == len(panel.labels) == rows
@@ -37,29 +37,29 @@ class DatasetContract:
         assert panel.look_back >= 0
 
     def test_values_are_finite(self, make: Callable[[], Dataset]) -> None:
-        """A row with a hole is dropped or filled by the dataset, which knows what that means; never left as NaN."""
+        """The dataset drops or fills rows with missing values; the core does not accept NaN."""
         import numpy as np
 
         panel = make().panel()
         columns = zip(panel.features, panel.values.T, strict=True)
         broken = [name for name, column in columns if not np.isfinite(column).all()]
-        assert not broken, f"not finite: {', '.join(broken)}"
+        assert not broken, f"columns with NaN or infinity: {', '.join(broken)}; drop or fill these rows"
 
     def test_the_future_has_no_label(self, make: Callable[[], Dataset]) -> None:
-        """The last `horizon` rows look beyond the end; labels elsewhere are known, and of the task's kind."""
+        """The labels of the last `horizon` rows are NaN, since they would need rows after the end of the table."""
         import numpy as np
 
         panel = make().panel()
         horizon = panel.target.horizon
         unknown = panel.labels[len(panel.labels) - horizon :]
-        assert bool(np.isnan(unknown).all()), f"one of the last {horizon} rows has a label"
+        assert bool(np.isnan(unknown).all()), f"the labels of the last {horizon} rows must be NaN"
         known = panel.labels[~np.isnan(panel.labels)]
         assert len(known) > 0, "no row has a label"
         if panel.target.task == "binary":
             assert set(np.unique(known)) <= {0.0, 1.0}
 
-    def test_the_same_again(self, make: Callable[[], Dataset]) -> None:
-        """A second reading gives the same to the last bit: a resumed study refuses other data [G52]."""
+    def test_reading_twice_returns_the_same(self, make: Callable[[], Dataset]) -> None:
+        """A second dataset returns a bit-identical panel; otherwise no study could be resumed [G52]."""
         import numpy as np
 
         first, second = make().panel(), make().panel()
@@ -68,8 +68,8 @@ class DatasetContract:
         assert np.array_equal(first.times, second.times)
         assert first.features == second.features
 
-    def test_it_can_be_cut_into_splits(self, make: Callable[[], Dataset]) -> None:
-        """The core takes it: splits, checks, baselines, a fingerprint; small as it may be for a test."""
+    def test_it_can_be_split(self, make: Callable[[], Dataset]) -> None:
+        """The core can compute splits, checks, baselines and a fingerprint; a small table suffices."""
         from scalecore.data.prepare import describe
 
         described = describe(make().panel(), min_validation_samples=1, min_validation_positives=1)

@@ -1,4 +1,4 @@
-"""What every executor must hold: real attempts of a small model, run to their end, stopped and killed."""
+"""Contract of executors, tested with real attempts of a small model."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ ENDLESS = 1_000_000
 
 
 class ExecutorContract:
-    """Inherit, and give the fixture `make`: a function from an `ExecutorContext` to a fresh executor."""
+    """Inherit and define the fixture `make`: a function from an `ExecutorContext` to a new executor."""
 
     runs_here: bool = True
-    """False for an executor whose attempts are processes of another machine, which cannot be looked for here."""
+    """False if attempts run on another machine, where the tests cannot look for their processes."""
 
     @pytest.fixture
     def make(self) -> Make:
-        """Makes the executor under test."""
-        pytest.fail("give the fixture `make`: it returns a function from an ExecutorContext to your executor")
+        """A function that creates the executor under test."""
+        pytest.fail("define the fixture `make`: return a function from an ExecutorContext to your executor")
 
     @pytest.fixture
     def executor(self, make: Make, tmp_path: Path) -> Iterator[Executor]:
-        """The executor; whatever it has started is ended after the test."""
+        """The executor; it is closed after the test."""
         executor = make(_context(tmp_path))
         yield executor
         executor.close()
 
     def test_an_attempt_runs_to_its_end(self, executor: Executor, tmp_path: Path) -> None:
-        """Running first, then ended with exit code 0 and a result in the folder."""
+        """Its status is `running`, then `ended` with exit code 0, and its folder has a result."""
         folder = self._attempt(tmp_path, "a", epochs=2)
         handle = executor.submit(folder.path)
         assert executor.poll([handle])[0].state == "running"
@@ -51,7 +51,7 @@ class ExecutorContract:
         assert result.state == "completed"
 
     def test_a_stop_leaves_a_checkpoint(self, executor: Executor, tmp_path: Path) -> None:
-        """Told to stop, the attempt ends by itself, and can go on from where it was."""
+        """After `stop(kill=False)` the attempt writes a checkpoint and exits."""
         folder = self._attempt(tmp_path, "a", epochs=ENDLESS)
         handle = executor.submit(folder.path)
         self._in_training(folder)
@@ -62,8 +62,8 @@ class ExecutorContract:
         assert result.state == "stopped"
         assert list((folder.path).glob("**/*.pt")) or list((folder.path).glob("**/checkpoint*"))
 
-    def test_a_kill_ends_it_at_once(self, executor: Executor, tmp_path: Path) -> None:
-        """No result, an exit code that is not 0, and no process left."""
+    def test_a_kill_ends_the_attempt(self, executor: Executor, tmp_path: Path) -> None:
+        """After `stop(kill=True)` no process and no result is left, and the exit code is not 0."""
         folder = self._attempt(tmp_path, "a", epochs=ENDLESS)
         handle = executor.submit(folder.path)
         self._in_training(folder)
@@ -75,8 +75,8 @@ class ExecutorContract:
         assert folder.read_result("0-0") is None
         self._gone(pid)
 
-    def test_stopping_twice_or_late_does_no_harm(self, executor: Executor, tmp_path: Path) -> None:
-        """The attempt may have ended between the look and the stop."""
+    def test_stopping_an_ended_attempt_has_no_effect(self, executor: Executor, tmp_path: Path) -> None:
+        """An attempt may end between `poll` and `stop`."""
         folder = self._attempt(tmp_path, "a", epochs=1)
         handle = executor.submit(folder.path)
         self._until_over(executor, handle)
@@ -84,16 +84,16 @@ class ExecutorContract:
         executor.stop(handle, kill=True)
         assert executor.poll([handle])[0].state == "ended"
 
-    def test_a_spec_that_cannot_be_run_ends_as_a_failure(self, executor: Executor, tmp_path: Path) -> None:
-        """Or with a result that says so; the reason is in the attempt's folder."""
+    def test_an_invalid_spec_fails(self, executor: Executor, tmp_path: Path) -> None:
+        """The exit code is not 0, or the result is `failed`; the attempt's folder has the reason."""
         folder = self._attempt(tmp_path, "broken", epochs=1, data="/nowhere")
         status = self._until_over(executor, executor.submit(folder.path))
         result = folder.read_result("0-0")
         assert status.exit_code != 0 or (result is not None and result.state == "failed")
         assert folder.log_tail() if result is None else result.reason
 
-    def test_closing_ends_everything(self, make: Make, tmp_path: Path) -> None:
-        """Nothing that was started is left. Before, each attempt has its own status, in the order of the handles."""
+    def test_closing_ends_all_attempts(self, make: Make, tmp_path: Path) -> None:
+        """`poll` returns a status for each handle, in their order; `close` leaves no process."""
         executor = make(_context(tmp_path))
         folders = [self._attempt(tmp_path, name, epochs=ENDLESS) for name in ("a", "b")]
         handles = [executor.submit(folder.path) for folder in folders]
@@ -103,8 +103,8 @@ class ExecutorContract:
         executor.stop(handles[0], kill=True)
         self._until_over(executor, handles[0])
         states = [status.state for status in executor.poll(handles)]
-        assert states[0] in ("ended", "lost"), f"of two attempts the first was killed, and is told to be {states[0]}"
-        assert states[1] == "running", f"of two attempts the first was killed, and the other is told to be {states[1]}"
+        assert states[0] in ("ended", "lost"), f"the first of two attempts was killed, but poll returns {states[0]}"
+        assert states[1] == "running", f"the second of two attempts runs, but poll returns {states[1]}"
         executor.close()
         for pid in pids:
             self._gone(pid)
@@ -112,7 +112,7 @@ class ExecutorContract:
     # --- helpers ----------------------------------------------------------------------------------------------------
 
     def _attempt(self, root: Path, name: str, *, epochs: int, **changes: Any) -> AttemptFolder:
-        """The folder of an attempt on prepared data, as the driver writes it."""
+        """Create the folder of an attempt on prepared data, as the driver does."""
         source, registry = root / "source", {"no_plugins": True, "block": []}
         plan, _ = plan_in(source, {}, registry=registry)
         values = {"learning_rate": 1e-3, "epochs": epochs}
@@ -136,7 +136,7 @@ class ExecutorContract:
 
 
 def _context(folder: Path) -> ExecutorContext:
-    """What the default trainer's attempts are run with."""
+    """The context for attempts of the default trainer."""
     from scalecore.plugins.registry import load_registry
 
     trainer = load_registry(no_plugins=True).default("trainer", DEFAULT_TRAINER).record

@@ -1,4 +1,4 @@
-"""Small stand-ins for what a component is given: data, models, strategies, loggers, monitors, records, studies."""
+"""Small substitutes for tests: data, models, strategies, loggers, monitors, records, studies."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ __all__ = [
 
 @define(kw_only=True)
 class TinyDataset:
-    """A random walk with its volume; direction of the next row. Satisfies `scalecore.api.dataset.Dataset`."""
+    """A random walk with volume; target: direction of the next row. Implements `scalecore.api.dataset.Dataset`."""
 
     rows: int = 600
     context: int = 8
@@ -95,7 +95,7 @@ class TinyDataset:
 
 
 def write_walk(folder: Path, *, rows: int = 900, seed: int = 3) -> Path:
-    """`walk.csv` in `folder`: Date, Close, Volume of a random walk, for the dataset `parquet`."""
+    """Write a random walk to `walk.csv` in `folder` (Date, Close, Volume), for the dataset `parquet`."""
     import numpy as np
 
     generator = np.random.default_rng(seed)
@@ -112,8 +112,9 @@ def write_walk(folder: Path, *, rows: int = 900, seed: int = 3) -> Path:
 
 @define(kw_only=True)
 class ConstantFamily:
-    """Logits that are the same for every input, one learned number each; `width` numbers more that do nothing for the
-    result but are trained. Satisfies `scalecore.api.model.ModelFamily`.
+    """Learns logits that are equal for every input; each is the sum of `width` parameters.
+
+    Implements `scalecore.api.model.ModelFamily`.
     """
 
     widths: tuple[int, ...] = (1, 2, 4)
@@ -159,7 +160,7 @@ class ConstantFamily:
 def search_context(
     *, architectures: int = 12, trials: int = 20, seed: int = 0, space: Mapping[str, Distribution] | None = None
 ) -> SearchContext:
-    """What a strategy is given: shapes of width and depth, and three hyper-parameters unless `space` says others."""
+    """The context of a strategy: shapes of width and depth, three hyper-parameters unless `space` has others."""
     shapes = [(width, depth) for width in (8, 16, 32, 64) for depth in (1, 2, 4, 8, 16, 32)][:architectures]
     found = tuple(
         sorted(
@@ -190,9 +191,9 @@ def search_context(
 
 
 class ScriptedStrategy:
-    """Proposes what it was given, one after the other, and remembers what it was told.
+    """Proposes the trials of `script` in order and stores the outcomes in `told`.
 
-    `script` are proposals, or positions in the architectures of the context with the middles of the space. Satisfies
+    An integer in `script` selects an architecture of the context, with the middle of each distribution. Implements
     `scalecore.api.strategy.SearchStrategy`.
     """
 
@@ -234,14 +235,14 @@ def _middle(context: SearchContext, position: int) -> Proposal:
 
 
 class RecordingLogger(Logger):
-    """Remembers every call as (name, arguments)."""
+    """Stores every call as (name, arguments)."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
 
     @property
     def names(self) -> list[str]:
-        """The names of the calls in their order."""
+        """The names of the calls, in order."""
         return [name for name, _ in self.calls]
 
     def study_started(self, study: StudyView) -> None:
@@ -271,9 +272,9 @@ class RecordingLogger(Logger):
 
 @define(kw_only=True)
 class ScriptedMonitor:
-    """Gives these readings and verdicts, one pair for each sample; the last one again and again.
+    """Returns the readings and verdicts of `script`, one pair for each sample, and repeats the last pair.
 
-    Satisfies `scalecore.api.monitor.HardwareMonitor`.
+    Implements `scalecore.api.monitor.HardwareMonitor`.
     """
 
     script: Sequence[tuple[Sequence[Reading], Verdict]] = (((), Verdict(action="go_on")),)
@@ -304,7 +305,7 @@ class ScriptedMonitor:
 
 
 def make_trial(number: int, value: float | None = None, **changes: Any) -> TrialRecord:
-    """A finished trial of the shapes of `search_context`; completed with a value, unless `state` says otherwise."""
+    """A finished trial with a shape of `search_context`: completed if it has a value, else failed, or in `state`."""
     shapes = search_context().architectures
     state = TrialState(changes.pop("state", TrialState.COMPLETED if value is not None else TrialState.FAILED))
     line = {
@@ -348,13 +349,12 @@ def make_trial(number: int, value: float | None = None, **changes: Any) -> Trial
 
 
 def changed(record: TrialRecord, **changes: object) -> TrialRecord:
-    """The record with other fields, which are given as objects or as JSON has them."""
+    """The record with other fields, each an object or its JSON form."""
     return record_from({**record_plain(record), **plain(changes)})
 
 
 def planned_walk(folder: Path, *overrides: str, rows: int = 900, **changes: Any) -> tuple[Plan, Runtime]:
-    """The plan of a study in `folder / "study"`: `EXPERIMENT` with other values of some keys, on a random walk; and
-    what lives beside it."""
+    """The plan of a study in `folder / "study"` with its live objects: `EXPERIMENT` with changed keys and overrides."""
     from scalecore.config.resolve import load_resolved
     from scalecore.planning.build_plan import build_plan
     from scalecore.plugins.registry import load_registry
@@ -368,14 +368,14 @@ def planned_walk(folder: Path, *overrides: str, rows: int = 900, **changes: Any)
 
 
 def plan_walk(folder: Path, *overrides: str, rows: int = 900, **changes: Any) -> Plan:
-    """As `planned_walk`, the plan alone."""
+    """The plan of `planned_walk`, without live objects."""
     return planned_walk(folder, *overrides, rows=rows, **changes)[0]
 
 
 def make_study(folder: Path, trials: Sequence[TrialRecord] = (), **changes: Any) -> StudyView:
-    """A study in `folder` with a real experiment and plan, of the built-in model on a random walk, and these trials.
+    """A study in `folder` with these trials and a real experiment and plan: model `linear` on a random walk.
 
-    `space` names the hyper-parameters that it varies; everything else replaces an attribute of the view.
+    `space` names the varied hyper-parameters; other arguments replace attributes of the view.
     """
     plan = plan_walk(folder / "source", name=changes.get("name", "walk"))
     names: Sequence[str] = changes.pop("space", ("learning_rate",))
@@ -411,4 +411,4 @@ EXPERIMENT: Mapping[str, Any] = {
     "training": {"effective_batch": 64, "threads": 1, "hyperparameters": {"epochs": 2, "warmup_steps": 5}},
     "loggers": [],
 }
-"""A study of seconds without any plugin; `write_walk` makes its data."""
+"""An experiment that runs in seconds; `write_walk` writes its data."""

@@ -1,4 +1,4 @@
-"""Fixtures for the tests of a plugin: `pytest_plugins = ["scalecore.testing.fixtures"]` in the top `conftest.py`."""
+"""Fixtures for tests of plugins: add `pytest_plugins = ["scalecore.testing.fixtures"]` to the top `conftest.py`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["CliResult", "experiment", "registry", "run_cli"]
 
 @frozen(kw_only=True)
 class CliResult:
-    """What a command printed, and its exit code."""
+    """Output and exit code of a command."""
 
     exit_code: int
     stdout: str
@@ -27,17 +27,16 @@ class CliResult:
 
 @pytest.fixture
 def registry() -> Registry:
-    """A registry with what scalecore itself provides, whatever plugins are installed."""
+    """A registry of scalecore's own components, without installed plugins."""
     return load_registry(no_plugins=True)
 
 
 @pytest.fixture
 def experiment(tmp_path: Path) -> Callable[..., Path]:
-    """Write an experiment file, and beside it the data that it uses; returns its path.
+    """Write an experiment file and its data, and return the file's path. The study's folder is `study` next to it.
 
-    Sections that are given replace those of a study of seconds: a linear model on a random walk, random search, four
-    trials of two epochs. `experiment(model={"use": "mine", "width": 4}, search={"use": "random", "trials": 2})`.
-    The study's folder is `study` beside the file.
+    The study takes seconds: a linear model on a random walk, random search, four trials of two epochs. Arguments
+    replace its sections: `experiment(model={"use": "mine", "width": 4}, search={"use": "random", "trials": 2})`.
     """
 
     def write(name: str = "experiment.yaml", **sections: Any) -> Path:
@@ -52,7 +51,7 @@ def experiment(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def run_cli() -> Callable[..., CliResult]:
-    """Call `scalecore` in this process: `run_cli("run", path)`. Attempts are processes of their own all the same."""
+    """Call `scalecore` in this process: `run_cli("run", path)`. Attempts still run in separate processes."""
 
     def call(*arguments: str | Path) -> CliResult:
         from click.testing import CliRunner

@@ -1,4 +1,4 @@
-"""A model plugin and a training function of a few lines of numpy, for tests of the trainer `function`."""
+"""A model plugin and a training function in a few lines of numpy, for tests of the trainer `function`."""
 
 MODEL = '''
 from scalecore import hookimpl

@@ -1,4 +1,4 @@
-"""Plans of studies that nobody planned, for tests of what reads them."""
+"""Fabricated plans, for tests of code that reads plans."""
 
 from __future__ import annotations
 
@@ -76,12 +76,12 @@ _PLAN: Mapping[str, Any] = {
 
 
 def make_data(**changes: Any) -> DataReport:
-    """What is known of 1,000 days of a random walk; `changes` replace entries of its JSON form, within mappings too."""
+    """A data report of 1,000 days of a random walk; `changes` replace entries of its JSON form, also nested ones."""
     return structured(DataReport, _merged(_DATA, changes), place="make_data")
 
 
 def make_plan(**changes: Any) -> PlanReport:
-    """The plan of a small study of these data; `changes` replace entries of its JSON form, within mappings too.
+    """The plan of a small study of these data; `changes` replace entries of its JSON form, also nested ones.
 
     `make_plan(data={"fingerprint": "other"}, space={"dropout": {"uniform": [0, 1]}})`
     """
@@ -89,7 +89,7 @@ def make_plan(**changes: Any) -> PlanReport:
 
 
 def _merged(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The content with the changes; a mapping in both is merged, but for the space and the dimensions."""
+    """Merge the changes into the content; some mappings, such as the space, are replaced as a whole."""
     result = dict(content)
     for key, value in changes.items():
         known, whole = result.get(key), key in ("space", "dimensions", "fixed", "loss", "roles")

@@ -1,4 +1,4 @@
-"""What every search strategy must hold."""
+"""Contract of search strategies."""
 
 from __future__ import annotations
 
@@ -17,51 +17,51 @@ __all__ = ["SearchStrategyContract"]
 Make = Callable[[SearchContext], SearchStrategy]
 
 EPOCHS = 12
-"""Of a trial that is not pruned."""
+"""Epochs of a trial that is not pruned."""
 
 
 class SearchStrategyContract:
-    """Inherit, and give the fixture `make`: a function from a `SearchContext` to a fresh strategy."""
+    """Inherit and define the fixture `make`: a function from a `SearchContext` to a new strategy."""
 
     trials: int = 16
     resumes_exactly: bool = True
-    """False for a strategy that, restored, may ask for something else than it would have without an interruption."""
+    """False if a restored strategy may propose other trials than an uninterrupted one."""
     ends_on_a_finite_space: bool = True
-    """False for a strategy that goes on proposing duplicates when everything was tried, instead of returning None."""
+    """False if the strategy keeps proposing duplicates, instead of returning None, when everything was tried."""
 
     @pytest.fixture
     def make(self) -> Make:
-        """Makes the strategy under test."""
-        pytest.fail("give the fixture `make`: it returns a function from a SearchContext to your strategy")
+        """A function that creates the strategy under test."""
+        pytest.fail("define the fixture `make`: return a function from a SearchContext to your strategy")
 
-    def test_proposals_are_legal(self, make: Make) -> None:
-        """One of the architectures of the context, a value inside its range for every name of the space."""
+    def test_proposals_are_valid(self, make: Make) -> None:
+        """A proposal has an architecture of the context and, for every name of the space, a value within its range."""
         context = search_context(trials=self.trials)
         for proposal in self._run(make(context)):
             assert proposal.architecture in context.architectures
             assert set(proposal.hyperparameters) == set(context.space)
             for name, value in proposal.hyperparameters.items():
-                assert context.space[name].contains(value), f"{name}={value!r} is outside of its range"
+                assert context.space[name].contains(value), f"{name}={value!r} is outside its range"
 
     def test_planned_trials_come_first(self, make: Make) -> None:
-        """What the plan lists is what is asked for, in that order."""
+        """`ask` returns the trials of `planned` first, in that order."""
         strategy = make(search_context(trials=self.trials))
         planned = list(strategy.planned())
         asked = self._run(strategy, count=len(planned))
         assert [_content(one) for one in asked] == [_content(one) for one in planned]
 
-    def test_the_seed_decides(self, make: Make) -> None:
-        """Two strategies of one seed ask for the same."""
+    def test_equal_seeds_propose_the_same(self, make: Make) -> None:
+        """Two strategies with the same seed propose the same trials."""
         first, second = (self._run(make(search_context(trials=self.trials, seed=4))) for _ in range(2))
         assert [_content(one) for one in first] == [_content(one) for one in second]
 
     def test_no_configuration_is_proposed_twice(self, make: Make) -> None:
-        """An exact repeat is not run; a strategy that proposes it wastes a turn."""
+        """All proposals differ, since the core does not run exact duplicates."""
         contents = [_content(one) for one in self._run(make(search_context(trials=self.trials)))]
         assert len(set(contents)) == len(contents)
 
-    def test_several_may_be_asked_before_any_is_told(self, make: Make) -> None:
-        """Parallel slots: four proposals, all different, told in another order."""
+    def test_parallel_trials(self, make: Make) -> None:
+        """Four calls of `ask` before any `tell` return four different proposals; `tell` accepts any order."""
         strategy = make(search_context(trials=self.trials))
         batch = {number: strategy.ask(number) for number in range(4)}
         contents = [_content(one) for one in batch.values() if one is not None]
@@ -70,19 +70,21 @@ class SearchStrategyContract:
             strategy.tell(number, Outcome(state=TrialState.COMPLETED, value=1.0 + number))
         assert strategy.ask(4) is not None
 
-    def test_a_resumed_study_goes_on_as_it_would_have(self, make: Make) -> None:
-        """Restored after any trial, the strategy asks for what it would have asked for."""
+    def test_a_restored_strategy_proposes_the_same(self, make: Make) -> None:
+        """After `restore`, the strategy proposes the same trials as an uninterrupted one."""
         if not self.resumes_exactly:
-            pytest.skip("this strategy says that it may go on otherwise")
+            pytest.skip("the strategy declares resumes_exactly = False")
         context = search_context(trials=self.trials)
         whole = self._run(make(context))
         for cut in (0, 1, self.trials // 2, len(whole) - 1):
             resumed = make(context)
             resumed.restore(_history(whole[:cut]))
-            assert _content(self._run(resumed, first=cut, count=1)[0]) == _content(whole[cut]), f"after trial {cut - 1}"
+            assert _content(self._run(resumed, first=cut, count=1)[0]) == _content(whole[cut]), (
+                f"another proposal after restoring {cut} trials"
+            )
 
-    def test_what_was_running_is_told_after_a_restart(self, make: Make) -> None:
-        """A trial without an outcome takes its place in the history and is told later."""
+    def test_running_trials_are_restored(self, make: Make) -> None:
+        """`restore` accepts a trial without an outcome, and `tell` accepts its outcome later."""
         context = search_context(trials=self.trials)
         whole = self._run(make(context), count=3)
         strategy = make(context)
@@ -96,8 +98,8 @@ class SearchStrategyContract:
         assert strategy.ask(4) is not None
 
     @pytest.mark.parametrize("state", [state for state in TrialState if state is not TrialState.COMPLETED])
-    def test_every_end_can_be_told(self, make: Make, state: TrialState) -> None:
-        """A failure has no value, and the search goes on."""
+    def test_every_state_is_accepted(self, make: Make, state: TrialState) -> None:
+        """`tell` accepts outcomes without a value, and the search continues."""
         strategy = make(search_context(trials=self.trials))
         for number in range(6):
             assert strategy.ask(number) is not None
@@ -106,7 +108,7 @@ class SearchStrategyContract:
         assert strategy.ask(6) is not None
 
     def test_g09_a_trial_that_predicts_a_constant_is_never_recommended(self, make: Make) -> None:
-        """However good its value looks; told or restored, the search continues."""
+        """A trial with the flag `collapsed` is not recommended even if its value is the best."""
         context = search_context(trials=self.trials)
         better = -1.0 if context.direction == "minimize" else 1.0
         flag = Flag(guard="G09", kind="collapsed", text="predicts a constant")
@@ -122,11 +124,11 @@ class SearchStrategyContract:
         resumed.restore(history)
         for one in (strategy, resumed):
             if isinstance(one, SupportsExplain) and (found := one.explain().recommended) is not None:
-                assert found.number % 4 != 1, f"trial {found.number} predicts a constant"
+                assert found.number % 4 != 1, f"recommends trial {found.number}, which predicts a constant"
             assert one.ask(self.trials - 1) is not None
 
-    def test_a_duplicate_is_answered_by_another_proposal(self, make: Make) -> None:
-        """Told that the proposal of a number ran before, the strategy proposes something else for the number."""
+    def test_a_duplicate_is_replaced(self, make: Make) -> None:
+        """After an outcome with `duplicate_of`, `ask` with the same number returns another proposal."""
         strategy = make(search_context(trials=self.trials))
         planned = len(list(strategy.planned()))
         self._run(strategy, count=planned + 1)
@@ -139,15 +141,15 @@ class SearchStrategyContract:
         assert _content(first) != _content(second)
 
     def test_a_finite_space_ends(self, make: Make) -> None:
-        """Two shapes and nothing to vary: two proposals, then None."""
+        """With two shapes and no hyper-parameters, `ask` returns two proposals, then None."""
         if not self.ends_on_a_finite_space:
-            pytest.skip("this strategy says that it leaves that to the core's limit of duplicates")
+            pytest.skip("the strategy declares ends_on_a_finite_space = False")
         strategy = make(search_context(architectures=2, trials=5, space={}))
         assert len(self._run(strategy, count=2)) == 2
         assert strategy.ask(2) is None
 
-    def test_trials_of_another_space_do_no_harm(self, make: Make) -> None:
-        """A study may go on with another grid: what does not fit is left out, and may still be told."""
+    def test_trials_of_another_space_are_ignored(self, make: Make) -> None:
+        """A resumed study may have another grid: `restore` and `tell` ignore trials that do not fit."""
         foreign = Proposal(
             architecture=Architecture(values={"rank": 7}, num_parameters=7, flops=7),
             hyperparameters={"momentum": 0.9},
@@ -163,8 +165,8 @@ class SearchStrategyContract:
         strategy.tell(1, Outcome(state=TrialState.COMPLETED, value=0.2))
         assert strategy.ask(2) is not None
 
-    def test_pruning_answers(self, make: Make) -> None:
-        """Yes or no after each epoch, and the same again for a strategy that was restored with what was reported."""
+    def test_pruning_is_repeatable(self, make: Make) -> None:
+        """`should_prune` returns a bool, and the same one after the strategy is restored."""
         context = search_context(trials=self.trials)
         strategy, last = make(context), min(8, self.trials - 1)
         history: list[RestoredTrial] = []
@@ -182,14 +184,16 @@ class SearchStrategyContract:
         if self.resumes_exactly:
             resumed = make(context)
             resumed.restore(history)
-            # Far worse than all others: what is pruned at all is pruned now.
+            # A value far worse than all others is pruned by every pruner.
             before, after = (self._reported(one, last, scale=100.0) for one in (strategy, resumed))
-            assert len(before) == len(after), f"pruned after epoch {len(before)}, and once restored {len(after)}"
+            assert len(before) == len(after), (
+                f"pruned after epoch {len(before)}, but after epoch {len(after)} once restored"
+            )
 
     # --- helpers ----------------------------------------------------------------------------------------------------
 
     def _reported(self, strategy: SearchStrategy, number: int, *, scale: float) -> dict[int, float]:
-        """What is reported of a trial until it is pruned or has all its epochs."""
+        """Report epochs until the trial is pruned or complete, and return the reported values."""
         reports: dict[int, float] = {}
         for epoch in range(1, EPOCHS + 1):
             reports[epoch] = scale / epoch
@@ -200,7 +204,7 @@ class SearchStrategyContract:
         return reports
 
     def _run(self, strategy: SearchStrategy, *, first: int = 0, count: int | None = None) -> list[Proposal]:
-        """Ask and tell by turns; the outcome depends on the number only."""
+        """Call `ask` and `tell` in turn; the outcome depends only on the number."""
         found: list[Proposal] = []
         for number in range(first, first + (self.trials if count is None else count)):
             proposal = strategy.ask(number)

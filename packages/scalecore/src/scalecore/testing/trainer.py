@@ -1,4 +1,4 @@
-"""What every trainer must hold: its answers in the driver, and real attempts to their end, stopped and continued."""
+"""Contract of trainers, tested in the driver and with real attempts."""
 
 from __future__ import annotations
 
@@ -39,36 +39,36 @@ print(json.dumps(sorted(sys.modules)))
 
 
 class TrainerContract:
-    """Inherit, and say in `experiment` how an experiment file uses your trainer.
+    """Inherit and set `experiment` to the sections of an experiment file that uses your trainer.
 
-    It is a study of seconds on a random walk, and has the sections of `scalecore.testing.fakes.EXPERIMENT` but for
-    those that you give. Of `training` at least `use`; hyper-parameters that make a trial two epochs long stand there.
+    They replace sections of `scalecore.testing.fakes.EXPERIMENT`, a study of seconds on a random walk. `training` must
+    have `use` and hyper-parameters with which a trial has two epochs.
     """
 
     experiment: ClassVar[Mapping[str, Any]] = {}
     endless: ClassVar[Mapping[str, Any]] = {"epochs": 1_000_000}
-    """Hyper-parameters with which a trial does not end by itself."""
+    """Hyper-parameters with which a trial runs until it is stopped."""
     diverging: ClassVar[Mapping[str, Any] | None] = None
-    """Hyper-parameters with which the loss becomes infinite; None where there are none."""
+    """Hyper-parameters with which the loss becomes infinite; None if there are none."""
     checkpoints: ClassVar[bool] = True
     """Whether a stopped attempt leaves a checkpoint."""
 
     @pytest.fixture
     def source(self, tmp_path: Path) -> Path:
-        """The folder of the experiment file. Write there what the file names, such as `./train.py`."""
+        """The folder of the experiment file. Override it to write files that the experiment names, as `./train.py`."""
         folder = tmp_path / "source"
         folder.mkdir()
         return folder
 
     @pytest.fixture
     def planned(self, source: Path) -> tuple[Plan, Runtime]:
-        """The plan of the experiment, and what lives beside it."""
+        """The plan of the experiment with its live objects."""
         assert self.experiment, "set `experiment`: {'training': {'use': 'my-trainer', ...}}"
         return plan_in(source, self.experiment, registry=REGISTRY)
 
     @pytest.fixture
     def executor(self, planned: tuple[Plan, Runtime], tmp_path: Path) -> Iterator[LocalExecutor]:
-        """Starts the trainer's worker; whatever it has started is ended after the test."""
+        """Starts the trainer's worker; it is closed after the test."""
         worker = planned[0].resolved.trainer.record.worker  # type: ignore[attr-defined]  # a TrainerRecord
         context = ExecutorContext(folder=tmp_path, slots=1, worker=worker)
         executor = LocalExecutor(LocalOptions(), worker=context.worker)
@@ -78,7 +78,7 @@ class TrainerContract:
     # --- in the driver ----------------------------------------------------------------------------------------------
 
     def test_the_driver_imports_nothing_that_trains(self, planned: tuple[Plan, Runtime], source: Path) -> None:
-        """A plan is made without torch, TensorFlow, JAX and scikit-learn."""
+        """Planning imports none of torch, TensorFlow, JAX and scikit-learn."""
         arguments = [str(source), json.dumps(plain(self.experiment))]
         done = subprocess.run(
             [sys.executable, "-c", _DRIVE, *arguments], capture_output=True, text=True, timeout=120, check=False
@@ -88,28 +88,28 @@ class TrainerContract:
         heavy = [name for name in ("torch", "tensorflow", "jax", "sklearn") if name in modules]
         assert not heavy, f"the trainer imports {', '.join(heavy)} in the driver; import them in the worker"
 
-    def test_its_answers_fit_each_other(self, planned: tuple[Plan, Runtime]) -> None:
-        """Hyper-parameters take their defaults, no step is larger than its batch, the loss has a kind."""
+    def test_its_answers_are_consistent(self, planned: tuple[Plan, Runtime]) -> None:
+        """Hyper-parameters accept their defaults, the micro-batch fits into the batch, the loss has a kind."""
         plan, _ = planned
         trainer = plan.resolved.training
         names = [one.name for one in trainer.hyperparameters()]
         assert len(set(names)) == len(names), f"hyper-parameters declared twice: {names}"
         for one in trainer.hyperparameters():
-            assert one.problem(one.default) is None, f"{one.name}: its own default is refused"
+            assert one.problem(one.default) is None, f"hyper-parameter {one.name} refuses its default"
         size = trainer.step_size()
         assert 1 <= size.micro_batch <= size.effective_batch
         assert trainer.loss(LossContext(task="binary", counts=(10, 10)))["kind"]
         assert trainer.outputs(1) >= 1
         assert not list(trainer.problems(TrainingChoices(), task="binary"))
 
-    def test_the_forecast_learns_from_what_was_measured(self, planned: tuple[Plan, Runtime]) -> None:
-        """It predicts at once where it need not wait, and no less than a peak that was measured."""
+    def test_the_forecast_learns_from_measurements(self, planned: tuple[Plan, Runtime]) -> None:
+        """It predicts a positive number of bytes, and more after larger peaks were measured."""
         plan, runtime = planned
         architecture, size = plan.grid.architectures[0], plan.step_size.micro_batch
 
         def predicted() -> int:
             found = runtime.forecast.predict(architecture, size, device="cpu")
-            assert found is not None, "after its patience a forecast has an answer"
+            assert found is not None, "the forecast returns no prediction"
             assert found.source
             return found.bytes
 
@@ -126,10 +126,10 @@ class TrainerContract:
 
     # --- attempts ---------------------------------------------------------------------------------------------------
 
-    def test_a_smoke_step_says_its_device_and_memory(
+    def test_a_smoke_step_reports_device_and_memory(
         self, planned: tuple[Plan, Runtime], executor: LocalExecutor, source: Path
     ) -> None:
-        """One step on little data, which the study takes as a trial's rehearsal."""
+        """An attempt of mode `smoke` completes; its result has the device and the measured memory."""
         result = self._run(planned[0], executor, source / "smoke", mode="smoke")
         assert result.state == "completed", result.reason
         assert (result.device or "").partition(":")[0] in ("cpu", "cuda", "mps")
@@ -139,7 +139,7 @@ class TrainerContract:
     def test_a_trial_runs_to_its_end(
         self, planned: tuple[Plan, Runtime], executor: LocalExecutor, source: Path
     ) -> None:
-        """Its value is that of its best epoch, each epoch was written when it ended, and it measured its memory."""
+        """The value is that of the best epoch, each epoch is written when it ends, and the result has the memory."""
         result = self._run(planned[0], executor, source / "a")
         assert result.state == "completed", result.reason
         curve = result.learning_curve or ()
@@ -155,7 +155,7 @@ class TrainerContract:
     def test_equal_seeds_compute_the_same(
         self, planned: tuple[Plan, Runtime], executor: LocalExecutor, source: Path
     ) -> None:
-        """To the last digit: a trial can be trained again."""
+        """Two attempts with the same seed have bit-identical losses, so a trial can be trained again."""
         first, second = (self._run(planned[0], executor, source / name) for name in ("a", "b"))
         assert [line["val_loss"] for line in first.learning_curve or ()] == [
             line["val_loss"] for line in second.learning_curve or ()
@@ -164,7 +164,7 @@ class TrainerContract:
     def test_a_stopped_trial_continues(
         self, planned: tuple[Plan, Runtime], executor: LocalExecutor, source: Path
     ) -> None:
-        """It ends by itself when it is stopped. Where it leaves a checkpoint, its epochs are not trained again."""
+        """A stopped attempt ends. If it leaves a checkpoint, the next attempt does not repeat its epochs."""
         folder = self._attempt(planned[0], source / "a", self.endless)
         handle = executor.submit(folder.path)
         wait_until(lambda: len(folder.read_epochs(after=0)) > 1, f"the second epoch; the log: {folder.log_tail()}")
@@ -187,7 +187,7 @@ class TrainerContract:
     def test_g36_a_trial_that_diverges_has_no_value(
         self, planned: tuple[Plan, Runtime], executor: LocalExecutor, source: Path
     ) -> None:
-        """Its state says so, with a reason."""
+        """Its state is `diverged`, with a reason and without a value."""
         if self.diverging is None:
             pytest.skip("set `diverging` to hyper-parameters with which a trial of your trainer diverges")
         result = self._run(planned[0], executor, source / "a", values=self.diverging)
