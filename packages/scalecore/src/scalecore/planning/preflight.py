@@ -129,7 +129,7 @@ def device_finding(
         found = "MPS if torch finds it"
     if kind in ("cpu", "mps"):
         found = "" if kind == wanted else kind
-    began = ", as the study began" if study is not None and wanted == "auto" else ""
+    began = ", the device of the study" if study is not None and wanted == "auto" else ""
     return Finding(level="ok", subject="device", message=f"{wanted}: {found}{began}" if found else wanted)
 
 
