@@ -1,7 +1,7 @@
-"""The core, its trainer and one plugin package in an environment without any other: it is found, and a study runs.
+"""A study with one plugin package, in an environment with only the core, its trainer and this package.
 
-Run in each package's own tox environment, which was made by `pip install` of these packages from their wheels;
-`SCALECORE_ALONE` names it there. Elsewhere, where several packages are installed, there is nothing to see.
+tox creates an environment for each package with `pip install` from the wheels and names the package in
+`SCALECORE_ALONE`. In other environments the tests are skipped.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ USES: dict[str, dict[str, Any]] = {
     "trackers": {"loggers": ["tensorboard"]},
     "example": {"model": {"use": "tcn", "channels": [4], "levels": [1]}, "search": {"use": "evolution"}},
 }
-"""What an experiment of each environment uses of the package; everything else is built in."""
+"""The sections of the experiment that use the package; all other components are built in."""
 
 
 def scalecore(*arguments: str, folder: Path) -> str:
@@ -58,7 +58,7 @@ def scalecore(*arguments: str, folder: Path) -> str:
 
 @pytest.fixture
 def experiment(tmp_path: Path) -> Path:
-    """A study of two trials in a folder of its own."""
+    """A study of two trials in a separate folder."""
     from scalecore.testing.fakes import EXPERIMENT, write_walk
 
     write_walk(tmp_path)
@@ -70,7 +70,7 @@ def experiment(tmp_path: Path) -> Path:
 
 
 def test_no_other_package_is_installed(tmp_path: Path) -> None:
-    """The core, the trainer and the one package, each ok."""
+    """`scalecore plugins` lists the core, the trainer and the package as ok."""
     package = PACKAGES.get(ENVIRONMENT, f"scalecore-{ENVIRONMENT}")
     names = {dist.name for dist in importlib.metadata.distributions() if dist.name.startswith("scalecore")}
     assert names == {"scalecore", "scalecore-torch", package}
@@ -79,7 +79,7 @@ def test_no_other_package_is_installed(tmp_path: Path) -> None:
 
 
 def test_a_study_runs(experiment: Path) -> None:
-    """Checked, planned and run to its end with what the package provides; and its status told."""
+    """`check`, `plan`, `run` and `status` work with the package's components."""
     package = PACKAGES.get(ENVIRONMENT, f"scalecore-{ENVIRONMENT}")
     checked = scalecore("check", str(experiment), folder=experiment.parent)
     if USES[ENVIRONMENT] or ENVIRONMENT == "core":

@@ -1,4 +1,4 @@
-"""Studies in a temporary folder, run as a user runs them: the command line in a process of its own."""
+"""Studies in a temporary folder, run through the command line in a separate process."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ sys.addaudithook(hold)
 
 @define
 class Study:
-    """An experiment file and the study that it makes."""
+    """An experiment file and its study."""
 
     root: Path
     experiment: dict[str, Any]
@@ -82,7 +82,7 @@ class Study:
         return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 
     def cli(self, name: str, *arguments: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
-        """Run a command on the experiment file to its end, which must have this exit code; None for any."""
+        """Run a command on the experiment file; fails for another exit code, unless `code` is None."""
         done = subprocess.run(
             self.command(name, *arguments),
             cwd=self.root,
@@ -100,7 +100,7 @@ class Study:
         return self.cli("run", str(self.file), *arguments, code=code)
 
     def start(self, *arguments: str, before: Callable[[], object] | None = None) -> subprocess.Popen[str]:
-        """Start `scalecore run` and come back at once; `before` is called in its process first."""
+        """Start `scalecore run` and return at once; `before` is called in its process first."""
         self.write()
         return subprocess.Popen(
             self.command("run", str(self.file), *arguments),
@@ -113,7 +113,7 @@ class Study:
         )
 
     def events(self) -> list[dict[str, Any]]:
-        """The journal as far as it is whole."""
+        """The complete lines of the journal."""
         try:
             lines = (self.folder / "journal.jsonl").read_bytes().split(b"\n")[:-1]
         except FileNotFoundError:
@@ -121,11 +121,11 @@ class Study:
         return [json.loads(line) for line in lines]
 
     def finished(self) -> dict[int, dict[str, Any]]:
-        """Records by trial number; a number that is finished twice is an error."""
+        """Records by trial number; fails if a trial finished twice."""
         records: dict[int, dict[str, Any]] = {}
         for event in self.events():
             if event["event"] == "trial_finished":
-                assert event["number"] not in records, f"trial {event['number']} is finished twice"
+                assert event["number"] not in records, f"trial {event['number']} finished twice"
                 records[event["number"]] = event["record"]
         return records
 
@@ -138,14 +138,14 @@ class Study:
     def wait_for(self, condition: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + WAIT
         while not condition():
-            assert time.monotonic() < deadline, f"waited {WAIT:.0f} s in vain for {what}"
+            assert time.monotonic() < deadline, f"timed out after {WAIT:.0f} s waiting for {what}"
             time.sleep(0.01)
 
     def hold(self, place: str, *, beside: Sequence[str] = ()) -> None:
-        """Whoever is about to write a file whose path ends with `place` stops itself, once, as by SIGSTOP.
+        """Make the process that is about to write a file whose path ends with `place` stop itself once with SIGSTOP.
 
-        Not before a file matches each pattern of `beside` in its folder. An attempt that was only waited for could have
-        ended, on a busy machine, before it is killed in its middle.
+        It stops only when files in the same folder match all patterns of `beside`. Without this, an attempt could end
+        on a busy machine before the test kills it.
         """
         folder = self.root / "hold"
         if not folder.exists():
@@ -157,7 +157,7 @@ class Study:
         (folder / "places.json").write_text(json.dumps([*places, [f"/{place}", list(beside)]]))
 
     def held(self, place: str) -> int:
-        """Wait until somebody is held at `place`; its process id."""
+        """Wait until a process has stopped at `place` and return its id."""
         folder = self.root / "hold"
         number = [one for one, _ in json.loads((folder / "places.json").read_text())].index(f"/{place}")
         told = folder / f"held-{number}"
@@ -178,7 +178,7 @@ class Study:
 
 @pytest.fixture(scope="session")
 def bars(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """900 days of made-up prices whose next day depends a little on the last ones."""
+    """900 days of made-up prices, each weakly dependent on the previous day."""
     generator = np.random.default_rng(3)
     noise = generator.normal(0, 0.01, 900)
     returns = noise + 0.4 * np.concatenate([[0.0], noise[:-1]])
@@ -199,7 +199,7 @@ def bars(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tiny_experiment(bars: Path) -> dict[str, Any]:
-    """A study of seconds: PatchTST shapes of about 3,000 parameters, forced extremes, two epochs."""
+    """A study that takes seconds: PatchTST shapes of about 3,000 parameters, forced extremes, two epochs."""
     return {
         "name": "tiny",
         "seed": 5,
@@ -240,19 +240,19 @@ def tiny_experiment(bars: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def study(tmp_path: Path, bars: Path) -> Study:
-    """The tiny experiment in a folder of its own."""
+    """The tiny experiment in a separate folder."""
     return Study(tmp_path, tiny_experiment(bars))
 
 
 def output_of(process: subprocess.Popen[str], *, code: int = 0) -> str:
-    """What a started run printed until its end, which must have this exit code."""
+    """Wait for a started run and return its output; fails for another exit code."""
     output, _ = process.communicate(timeout=2 * WAIT)
     assert process.returncode == code, output
     return output
 
 
 def kill(process: subprocess.Popen[str]) -> None:
-    """kill -9, and wait until it is gone."""
+    """Send SIGKILL and wait for the end."""
     process.send_signal(signal.SIGKILL)
     process.wait()
     if process.stdout is not None:

@@ -1,4 +1,4 @@
-"""A model family that misbehaves, for tests and benchmarks of the guards: each shape in its own way.
+"""A model family that misbehaves differently for each shape, for tests and benchmarks of the guards.
 
 `appetite` 0 is logistic regression. The others do something else at their second training step:
 

@@ -1,4 +1,4 @@
-"""A whole study, and every analysis of it, as a user would go on with it."""
+"""A complete study and all its analyses."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def test_replicates_estimate_the_optimism_of_the_best(study: Study) -> None:
 
 
 def test_a_calibrator_is_stored_with_the_retrained_model(study: Study) -> None:
-    """Selected by the analysis, stored with the study, in the model and on its card, applied by its predictions.
+    """The analysis selects it; the study, the model and its card contain it; predictions apply it.
 
-    Once the test windows are opened, the analysis reports results on them too, and selects as before.
+    Once the test windows are opened, the analysis also reports results on them and selects the same calibrator.
     """
     folder = study.folder
     done = study.cli("analyze", "calibration", str(folder), "--trial", "1", "choose=platt")
@@ -71,7 +71,7 @@ def test_a_calibrator_is_stored_with_the_retrained_model(study: Study) -> None:
 
 @pytest.mark.parametrize("name", ["coverage", "scaling-law", "power"])
 def test_every_analysis_reads_a_real_study(study: Study, name: str) -> None:
-    """Each analysis stores what it prints, and reports that one study is too few."""
+    """Each analysis stores what it prints, or reports that one study is too few."""
     arguments = ["spread=0.01"] if name == "power" else []
     done = study.cli("analyze", name, str(study.folder), *arguments, code=4 if name == "power" else 0)
     if name == "power":

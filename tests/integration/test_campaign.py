@@ -1,4 +1,4 @@
-"""A campaign from its first study to its last, killed on the way."""
+"""Campaigns: killed, resumed, with refused and damaged studies."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def campaign(study: Study) -> Study:
     return study
 
 
-def test_a_killed_campaign_goes_on_and_skips_what_is_complete(campaign: Study) -> None:
-    """kill -9 in the second study, then the same command: the first is skipped, nothing is run twice."""
+def test_a_killed_campaign_resumes_and_skips_complete_studies(campaign: Study) -> None:
+    """After kill -9 in the second study, the same command skips the first and runs nothing twice."""
     second = Study(campaign.root, {"name": f"tiny/{LABELS[1]}"})
     first = Study(campaign.root, {"name": f"tiny/{LABELS[0]}"})
     curve = f"{LABELS[1]}/attempts/trial_0000/attempt_0/epochs.jsonl"
@@ -49,7 +49,7 @@ def test_a_killed_campaign_goes_on_and_skips_what_is_complete(campaign: Study) -
     assert first.events() == before
     assert sorted(second.finished()) == [0, 1]
 
-    # The analyses of the file are made once all studies are complete, of all of them.
+    # The analyses of the file run on all studies, once all are complete.
     analysed = json.loads((campaign.folder / "analyses" / "coverage" / "result.json").read_text())
     assert [one["name"] for one in analysed["studies"]] == [f"tiny-{label}" for label in LABELS]
 
@@ -67,8 +67,8 @@ def test_a_killed_campaign_goes_on_and_skips_what_is_complete(campaign: Study) -
     ]
 
 
-def test_only_runs_what_it_names_and_a_grown_study_is_not_complete(campaign: Study) -> None:
-    """`--only` takes a part of the label; asking for more trials continues a study that was complete."""
+def test_only_selects_studies_and_a_larger_total_continues_them(campaign: Study) -> None:
+    """`--only` accepts a part of the label; a larger total continues a complete study."""
     done = campaign.run("--only", "horizon-2")
     assert f"analyses not run: 1 of 2 studies are incomplete: {LABELS[0]}" in done.stdout.splitlines()
     second = Study(campaign.root, {"name": f"tiny/{LABELS[1]}"})
@@ -83,7 +83,7 @@ def test_only_runs_what_it_names_and_a_grown_study_is_not_complete(campaign: Stu
 
 
 def test_a_refused_study_is_recorded_and_the_next_one_runs(campaign: Study) -> None:
-    """It is named before the first one runs, kept with its reason, and decides the exit code; later it may run."""
+    """It is reported before the first one runs, stored with its reason, and decides the exit code; it can run later."""
     campaign.experiment["sweep"]["dataset.target.horizon"] = [700, 1]
     label = "seed-1_horizon-700"
     campaign.write()
@@ -104,7 +104,7 @@ def test_a_refused_study_is_recorded_and_the_next_one_runs(campaign: Study) -> N
     assert [(row["state"], row["reason"]) for row in rows] == [("failed", reason), ("completed", None)]
     assert f"{label} failed: {reason}" in (campaign.folder / "tiny_results.md").read_text().splitlines()
 
-    # Where others alone are run, the reason stays; a run of it that begins removes it.
+    # The reason is kept until a run of this study begins.
     campaign.run("--only", "horizon-1")
     assert json.loads((campaign.folder / "campaign.json").read_text())["studies"][0]["problem"] == {
         "reason": reason,
@@ -112,8 +112,8 @@ def test_a_refused_study_is_recorded_and_the_next_one_runs(campaign: Study) -> N
     }
 
 
-def test_a_study_that_is_refused_when_it_begins_costs_the_others_nothing(campaign: Study) -> None:
-    """A folder with other files, of which its data say nothing; cleared, the same command completes the campaign."""
+def test_a_study_that_is_refused_at_its_start_does_not_stop_the_others(campaign: Study) -> None:
+    """Its folder has other files; once they are removed, the same command completes the campaign."""
     first = campaign.folder / LABELS[0]
     first.mkdir(parents=True)
     (first / "thesis.tex").write_text("important")
@@ -129,8 +129,8 @@ def test_a_study_that_is_refused_when_it_begins_costs_the_others_nothing(campaig
     assert [(row["state"], row["reason"]) for row in rows] == [("completed", None)] * 2
 
 
-def test_a_damaged_study_costs_the_others_nothing(campaign: Study) -> None:
-    """A journal that cannot be read is that study's failure, in the run and in the table."""
+def test_a_damaged_study_does_not_stop_the_others(campaign: Study) -> None:
+    """A journal that cannot be read fails only its study, in the run and in the table."""
     campaign.run("--only", "horizon-1")
     journal = campaign.folder / LABELS[0] / "journal.jsonl"
     lines = journal.read_bytes().splitlines(keepends=True)
@@ -141,8 +141,8 @@ def test_a_damaged_study_costs_the_others_nothing(campaign: Study) -> None:
     campaign.cli("status", str(campaign.folder))
 
 
-def test_a_campaign_of_which_no_study_can_be_run_does_not_begin(campaign: Study) -> None:
-    """Found before the first one; nothing is written."""
+def test_a_campaign_without_runnable_studies_does_not_start(campaign: Study) -> None:
+    """It is refused before the first study; no file is written."""
     campaign.experiment["sweep"]["dataset.target.horizon"] = [600, 700]
     done = campaign.run(code=4)
     assert done.stderr.startswith(
@@ -152,14 +152,14 @@ def test_a_campaign_of_which_no_study_can_be_run_does_not_begin(campaign: Study)
 
 
 def test_only_is_for_campaigns(study: Study) -> None:
-    """For a single study it is a mistake, and said so."""
+    """The option is refused for a single study."""
     done = study.run("--only", "x", code=2)
     assert done.stderr == "--only selects studies of a campaign, but this file has no `sweep`\n"
     assert yaml.safe_load(study.file.read_text())["name"] == "tiny"
 
 
 def test_a_mistake_that_only_the_plan_finds_is_listed(campaign: Study) -> None:
-    """A hyper-parameter that nothing reads, in every study: exit code and message of a bad file."""
+    """An unread hyper-parameter in every study ends with exit code and message of an invalid file."""
     campaign.experiment["search"]["space"] = {"learning_rat": {"uniform": [0.1, 0.2]}}
     done = campaign.run(code=2)
     lines = done.stderr.splitlines()

@@ -1,4 +1,4 @@
-"""A study whose blocks are compiled: attempts share them, and nothing of the compiler is left."""
+"""Attempts of a study share compiled blocks, and no file of the compiler is left."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ exec {real} "$@"
 def test_trials_of_one_width_share_their_compiled_blocks(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Depth and dropout may differ: the first trial compiles for all. What a former owner of the folder left there is
-    not used, and in the end nothing is there.
+    """The first trial compiles for all depths and dropouts.
+
+    Files left in the folder by an earlier run are not used, and the folder is removed at the end.
     """
     compiler, log = tmp_path / "g++", tmp_path / "libraries"
     compiler.write_text(LOGGED.format(log=log, real=shutil.which("g++")))

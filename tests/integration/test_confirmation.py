@@ -38,7 +38,7 @@ def status(study: Study) -> str:
 
 
 def replicates(study: Study) -> list[dict[str, Any]]:
-    """The records of finished replicates; a number that is finished twice is an error."""
+    """The records of finished replicates; fails if one finished twice."""
     path = study.folder / "confirm" / "journal.jsonl"
     lines = [json.loads(line) for line in path.read_text().split("\n")[:-1]] if path.exists() else []
     records = [line["record"] for line in lines if line["event"] == "trial_finished"]
@@ -46,11 +46,11 @@ def replicates(study: Study) -> list[dict[str, Any]]:
     return records
 
 
-def test_g14_the_best_are_trained_again_on_fresh_seeds(finished: Study, tmp_path: Path) -> None:
-    """Replicates have the origin `replicate` and different seeds, and are no trials of the search.
+def test_g14_the_best_are_retrained_on_fresh_seeds(finished: Study, tmp_path: Path) -> None:
+    """Replicates have the origin `replicate` and different seeds, and are not trials of the search.
 
-    Means and optimism are those of their records. A further call trains what is missing and nothing else; with
-    `--test` all are measured in one opening, once.
+    Means and optimism match their records. Another call trains only missing replicates; with `--test` all are measured
+    once, in one opening.
     """
     study = copied(finished, tmp_path / "copy")
     trials, journal = study.finished(), (study.folder / "journal.jsonl").read_bytes()
@@ -104,7 +104,7 @@ def test_g14_the_best_are_trained_again_on_fresh_seeds(finished: Study, tmp_path
     assert len(openings(study)) == 1
     assert "test data: opened once" in status(study)
     left = {path.name for path in (study.folder / "confirm" / "weights").iterdir()}
-    assert len(left) == 7 - 4, "the weights of what was measured are gone"
+    assert len(left) == 7 - 4, "weights of measured replicates were not removed"
     assert CliRunner().invoke(main, ["verify", str(study.folder)]).exit_code == 0
 
 

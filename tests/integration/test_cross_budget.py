@@ -50,7 +50,7 @@ def test_each_best_is_trained_at_every_budget(campaign: Study) -> None:
         mine = [cell for cell in cells if cell["trained at"] == study.experiment["name"].rpartition("-")[2]]
         assert [cell["seeds"] for cell in mine] == [3, 3]
         assert sorted(cell["mean"] for cell in mine) == pytest.approx(sorted(map(mean, by_shape.values())))
-        # The search is as it was: trainings of other budgets are none of its trials.
+        # The search is unchanged: training runs at other budgets are not its trials.
         assert len(study.finished()) == 2
     for pair in result["tables"]["transfers"]:
         own, other = (

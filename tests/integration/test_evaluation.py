@@ -1,4 +1,4 @@
-"""After the search: a trial becomes a model, and test data is opened only then, and counted."""
+"""Evaluation retrains a trial; only it opens test data, and each opening is counted."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def small(bars: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def finished(bars: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """A finished study; tests change only `mine`."""
+    """A finished study; tests change only the copy `mine`."""
     study = Study(tmp_path_factory.mktemp("finished"), small(bars))
     study.run()
     return study
@@ -87,10 +87,10 @@ def break_test_data(folder: Path) -> None:
     write_json(folder / "data.json", stored)
 
 
-def test_g15_evaluate_takes_a_trial_whole(mine: Study) -> None:
-    """Architecture, hyper-parameters, seed and resulting weights are those of the trial.
+def test_g15_evaluate_retrains_the_trial_exactly(mine: Study) -> None:
+    """The retrained model has the trial's architecture, hyper-parameters, seed and weights.
 
-    The second call trains and opens nothing; another seed is another model, and opens the test data again.
+    A second call trains and opens nothing. With another seed it creates another model and opens the test data again.
     """
     records = mine.finished()
     worst = max(records, key=lambda number: records[number]["value"])
@@ -188,7 +188,7 @@ def test_g15_an_opening_counts_even_if_the_evaluation_fails(mine: Study) -> None
     shutil.move(mine.root / "data", mine.folder / "data")
     done = evaluate(mine)
     assert done.exit_code == 0, done.stderr
-    assert "1 training" not in done.stdout, "what was trained is not trained again"
+    assert "1 training" not in done.stdout, "the trained model was trained again"
     assert "The test data has been opened 2 times." in done.stdout
 
 
@@ -263,7 +263,7 @@ def interrupted(study: Study, name: str) -> Evaluated:
         return evaluate_trial(evolve(opened, plan=plan), Wanted())
 
 
-def test_g15_a_request_to_stop_loses_no_measurement(mine: Study) -> None:
+def test_g15_a_stop_request_loses_no_measurement(mine: Study) -> None:
     """A stop after the training opens no test data; a result that exists at the stop is stored and not repeated."""
     with pytest.raises(Stopped):
         interrupted(mine, "attempt_0")
@@ -300,7 +300,7 @@ def test_another_split_is_reported_on_the_card(mine: Study) -> None:
         (("--split", "tset=0.2"), 2, "<command line>: dataset.split.tset=0.2: unknown key; did you mean 'test'?\n"),
     ],
 )
-def test_what_cannot_be_evaluated_is_refused(
+def test_evaluate_refuses_other_trials_and_studies(
     finished: Study, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
     """One clear message, and no file is written."""

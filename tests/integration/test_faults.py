@@ -1,4 +1,4 @@
-"""Full disks, read-only folders, damaged checkpoints, a clock that jumps, two runners: a clear end, nothing lost."""
+"""Full disks, read-only folders, damaged checkpoints, clock changes: the run ends clearly and loses nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .test_interruption import check_whole, longer, results
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, bars: Path) -> list[tuple[Any, ...]]:
-    """What the study gives when nothing happens to it."""
+    """The results of the study without faults."""
     twin = Study(tmp_path_factory.mktemp("undisturbed"), tiny_experiment(bars))
     longer(twin)
     twin.experiment["search"]["trials"] = 2
@@ -38,7 +38,7 @@ def two_trials(study: Study) -> None:
 
 @contextmanager
 def mounted(folder: Path, options: str) -> Iterator[None]:
-    """A small file system of its own; skipped where this user may not mount one."""
+    """A small separate file system; skipped if this user may not mount one."""
     folder.mkdir(parents=True)
     done = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, check=False
@@ -56,13 +56,13 @@ def verified(study: Study) -> str:
 
 
 @pytest.mark.parametrize("how", ["limited file size", "small tmpfs"])
-def test_a_full_disk_ends_the_run_and_room_lets_it_go_on(
+def test_a_full_disk_ends_the_run_which_resumes_with_free_space(
     study: Study, undisturbed: list[tuple[Any, ...]], how: str
 ) -> None:
-    """Exit code 6 with what to do, no traceback; what was acknowledged is whole; the same command completes it."""
+    """Exit code 6 with instructions, without a traceback; finished trials are kept; the same command completes it."""
     two_trials(study)
     small, limit = how == "small tmpfs", 27_000
-    # What every user can have: no file may grow beyond a limit.
+    # Works for every user: no file may grow beyond a limit.
     before = None if small else lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     with mounted(study.folder.parent, "size=240k") if small else nullcontext():
         process = study.start(before=before)
@@ -87,10 +87,10 @@ def test_a_full_disk_ends_the_run_and_room_lets_it_go_on(
 @pytest.mark.parametrize(
     "moment", ["smoke_smallest/spec.json", *(f"trial_0001/attempt_0/{name}" for name in ("spec.json", "epochs.jsonl"))]
 )
-def test_g48_a_disk_that_fills_up_while_the_study_runs_is_blamed_on_no_trial(
+def test_g48_a_disk_that_fills_up_during_a_run_fails_no_trial(
     study: Study, undisturbed: list[tuple[Any, ...]], moment: str
 ) -> None:
-    """Before the first write of an attempt, or when it keeps weights: the run ends with 6, and the study goes on."""
+    """Full at the first write of an attempt, or when it stores weights: exit code 6, and the study can be resumed."""
     two_trials(study)
     place = study.folder.parent
     with mounted(place, "size=20m"):
@@ -114,11 +114,8 @@ def test_g48_a_disk_that_fills_up_while_the_study_runs_is_blamed_on_no_trial(
         check_whole(study)
 
 
-def test_g48_a_disk_that_is_full_again_and_again_costs_no_trial(
-    study: Study, undisturbed: list[tuple[Any, ...]]
-) -> None:
-    """A little room is made after each run: each one ends with 6, keeps what it finished, and leaves
-    nothing of attempts that are of no use."""
+def test_g48_a_disk_that_is_full_repeatedly_loses_no_trial(study: Study, undisturbed: list[tuple[Any, ...]]) -> None:
+    """Some space is freed after each run: each one ends with 6, keeps finished trials, and removes useless attempts."""
     two_trials(study)
     place, size = study.folder.parent, 180
     with mounted(place, f"size={size}k"):
@@ -133,9 +130,9 @@ def test_g48_a_disk_that_is_full_again_and_again_costs_no_trial(
             classes = {one["class"] for one in study.events() if one["event"] == "attempt_ended"}
             assert classes <= {"completed", "interrupted"}
             weights = [path.parent.name for path in study.folder.glob("attempts/trial_0001/*/best_*")]
-            assert len(set(weights)) <= 1, "of attempts from which nothing can go on"
+            assert len(set(weights)) <= 1, "attempts without a checkpoint were not removed"
             size += 40
-            assert size < 1000, "the study never finds room"
+            assert size < 1000, "the study never completes; free more space"
             subprocess.run(["mount", "-o", f"remount,size={size}k", str(place)], check=True)
         assert size > 180, "the disk was never full: make it smaller"
         assert results(study) == undisturbed
@@ -145,8 +142,8 @@ def test_g48_a_disk_that_is_full_again_and_again_costs_no_trial(
         check_whole(study)
 
 
-def test_g48_a_table_that_finds_no_room_ends_the_run_and_the_next_one_writes_it(study: Study) -> None:
-    """Every trial is finished and in the journal; the exit code is 6 all the same, until the table is written."""
+def test_g48_the_next_run_writes_a_table_that_did_not_fit_on_the_disk(study: Study) -> None:
+    """All trials are finished and journalled, but the exit code is 6 until the table is written."""
     place = study.root / "tables"
     study.experiment["search"]["trials"] = 1
     study.experiment["loggers"] = ["console", "files", {"use": "csv", "path": str(place / "results.csv")}]
@@ -164,7 +161,7 @@ def test_g48_a_table_that_finds_no_room_ends_the_run_and_the_next_one_writes_it(
 
 
 def test_a_read_only_folder_is_refused(study: Study) -> None:
-    """Before anything is trained, and before `plan` says that all is well; root is stopped by the file system."""
+    """`plan` and `run` refuse it before training; root is tested on a read-only file system."""
     place = study.root / "sealed"
     study.experiment["output"] = str(place / "tiny")
     if os.geteuid() != 0:
@@ -179,9 +176,8 @@ def test_a_read_only_folder_is_refused(study: Study) -> None:
         assert "Traceback" not in done.stderr
 
 
-def test_a_truncated_checkpoint_is_passed_over(study: Study, undisturbed: list[tuple[Any, ...]]) -> None:
-    """The one before is taken, or the trial begins anew; the record says so, and the result is the same to the last
-    bit."""
+def test_a_truncated_checkpoint_is_skipped(study: Study, undisturbed: list[tuple[Any, ...]]) -> None:
+    """The previous one is used, or the trial restarts; the record reports it, and the result is bit-identical."""
     two_trials(study)
     study.hold("trial_0001/attempt_0/epochs.jsonl", beside=["checkpoint.json"])
     process = study.start()
@@ -217,12 +213,12 @@ scalecore.api.files.datetime = Shifted
 
 
 def test_a_clock_that_is_set_back_changes_nothing(study: Study, undisturbed: list[tuple[Any, ...]]) -> None:
-    """A run that believes it is a day earlier than the one before continues it; durations come from no wall clock."""
+    """A run with a clock one day earlier continues the study; durations do not depend on the wall clock."""
     two_trials(study)
     study.run("search.trials=1")
     hook = study.root / "clock"
     hook.mkdir()
-    # Loaded by every interpreter of the study: its clock is a day behind, and goes back another hour every second.
+    # Loaded by every interpreter of the study: its clock is a day behind and loses another hour every second.
     (hook / "sitecustomize.py").write_text(SHIFT)
     study.path.append(str(hook))
     study.run()
@@ -233,10 +229,8 @@ def test_a_clock_that_is_set_back_changes_nothing(study: Study, undisturbed: lis
     check_whole(study)
 
 
-def test_g47_a_machine_that_is_frozen_and_thawed_loses_nothing(
-    study: Study, undisturbed: list[tuple[Any, ...]]
-) -> None:
-    """Driver, fork server and attempt are stopped for twice `hang_after`, as with a container: nothing is killed."""
+def test_g47_a_frozen_machine_loses_nothing(study: Study, undisturbed: list[tuple[Any, ...]]) -> None:
+    """Driver, fork server and attempt stop for twice `hang_after`, as in a paused container; nothing is killed."""
     two_trials(study)
     study.experiment["execution"]["hang_after"] = 8.0
     place = "trial_0000/attempt_0/epochs.jsonl"
@@ -257,10 +251,10 @@ def test_g47_a_machine_that_is_frozen_and_thawed_loses_nothing(
 
 
 @pytest.mark.parametrize("how", ["SIGSTOP", "freezer"])
-def test_g47_an_attempt_that_is_frozen_beside_its_driver_loses_nothing(
+def test_g47_a_frozen_attempt_loses_nothing_while_its_driver_runs(
     study: Study, undisturbed: list[tuple[Any, ...]], how: str
 ) -> None:
-    """For twice `hang_after`: it could not run, so it has not hung."""
+    """Frozen for twice `hang_after`, the attempt could not run, so it does not count as hung."""
     two_trials(study)
     study.experiment["execution"]["hang_after"] = 3.0
     place = "trial_0000/attempt_0/epochs.jsonl"
@@ -293,7 +287,7 @@ def test_g47_an_attempt_that_is_frozen_beside_its_driver_loses_nothing(
 
 
 def ext4(study: Study) -> None:
-    """A file system in a file for the study's folder, which can break down as a disk does; skipped without root."""
+    """A file system in a file, which can fail as a disk does; skipped without root."""
     image, place = study.root / "disk", study.folder.parent
     with image.open("wb") as stream:
         stream.truncate(32 << 20)
@@ -305,7 +299,7 @@ def ext4(study: Study) -> None:
 
 
 def test_a_disk_that_becomes_read_only_ends_the_run(study: Study, undisturbed: list[tuple[Any, ...]]) -> None:
-    """Exit code 6 with the reason; once the disk is mended the study goes on."""
+    """Exit code 6 with the reason; once the disk is repaired the study can be resumed."""
     two_trials(study)
     ext4(study)
     place = study.folder.parent
@@ -329,7 +323,7 @@ def test_a_disk_that_becomes_read_only_ends_the_run(study: Study, undisturbed: l
 
 
 def test_a_study_runs_with_closed_standard_streams(study: Study) -> None:
-    """As some service managers start it: nothing of what it prints goes into its files."""
+    """Some service managers start it so; its output must not end up in its files."""
     study.experiment["search"]["trials"] = 1
     study.write()
     command = shlex.join(study.command("run", str(study.file)))
@@ -341,12 +335,12 @@ def test_a_study_runs_with_closed_standard_streams(study: Study) -> None:
     check_whole(study)
 
 
-def test_hanging_up_stops_the_study_and_nohup_does_not(study: Study, undisturbed: list[tuple[Any, ...]]) -> None:
-    """A terminal that goes away asks for a checkpoint and an end, exit code 7; where SIGHUP is ignored it goes on."""
+def test_sighup_stops_the_study_except_under_nohup(study: Study, undisturbed: list[tuple[Any, ...]]) -> None:
+    """SIGHUP stops the run with a checkpoint and exit code 7; if SIGHUP is ignored, the run continues."""
     two_trials(study)
     moment = "trial_0000/attempt_0/epochs.jsonl"
     study.hold(moment)
-    # Where the tests run under nohup, it would be inherited.
+    # Tests that run under nohup would pass it on.
     process = study.start(before=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL))
     held = study.held(moment)
     process.send_signal(signal.SIGHUP)
@@ -370,10 +364,10 @@ def test_hanging_up_stops_the_study_and_nohup_does_not(study: Study, undisturbed
     ],
     ids=["before the data", "before the plan", "smoke step", "finale"],
 )
-def test_a_stop_is_a_stop_at_every_moment(
+def test_a_stop_request_works_at_any_time(
     study: Study, number: signal.Signals, moment: str, beside: list[str], code: int, trials: int | None
 ) -> None:
-    """Exit code 7 without a traceback, also before the study begins; one that is complete stays so."""
+    """Exit code 7 without a traceback, also before the study begins; a complete study stays complete."""
     study.experiment["search"]["trials"] = 1
     study.hold(moment, beside=beside)
     process = study.start(before=lambda: signal.signal(number, signal.SIG_DFL))  # a job in the background ignores some
@@ -391,8 +385,8 @@ def test_a_stop_is_a_stop_at_every_moment(
     check_whole(study)
 
 
-def test_links_in_place_of_what_scalecore_makes_are_refused(study: Study) -> None:
-    """A lock or an attempt's folder that leads elsewhere: one message, and nothing behind it is touched."""
+def test_symbolic_links_in_place_of_scalecore_files_are_refused(study: Study) -> None:
+    """A symbolic link as lock or attempt folder: one message, and its target is not changed."""
     study.experiment["search"]["trials"] = 1
     elsewhere = study.root / "elsewhere"
     elsewhere.mkdir()
@@ -419,8 +413,8 @@ def test_links_in_place_of_what_scalecore_makes_are_refused(study: Study) -> Non
         ("/a" * 2000, "this path has 4,000 bytes, but at most 3,800 are allowed; use a shorter one"),
     ],
 )
-def test_an_output_that_is_too_long_is_refused(study: Study, output: str, why: str) -> None:
-    """By every command, at its place in the file."""
+def test_a_too_long_output_path_is_refused(study: Study, output: str, why: str) -> None:
+    """Every command reports its position in the file."""
     study.experiment["output"] = output
     study.write()
     for command in ("check", "plan", "run"):

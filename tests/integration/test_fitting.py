@@ -1,4 +1,4 @@
-"""How a trial is made to fit: the largest micro-batch, then recomputed activations, then an answer why not at all."""
+"""How a trial is fitted into memory: the largest micro-batch, then recomputed activations, then a refusal."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ Deep = tuple[Path, Plan, Runtime]
 
 
 class Recorder:
-    """An executor that starts nothing: what it was given is in the attempt's folder."""
+    """An executor that starts no process."""
 
     def submit(self, folder: Path) -> Path:
         return folder
@@ -59,7 +59,7 @@ class Recorder:
 
 @pytest.fixture(scope="module")
 def deep(tmp_path_factory: pytest.TempPathFactory, bars: Path) -> Deep:
-    """A plan over one shape whose activations of a single window take hundreds of megabytes: 256 layers, 96 patches."""
+    """A plan of one shape whose activations need hundreds of megabytes per window: 256 layers, 96 patches."""
     experiment = tiny_experiment(bars)
     experiment["dataset"]["context"] = 96
     experiment["model"] |= {"patch_len": 1, "stride": 1, "d_model": [64], "n_layers": [256], "n_heads": [32]}
@@ -75,7 +75,7 @@ def deep(tmp_path_factory: pytest.TempPathFactory, bars: Path) -> Deep:
 
 @pytest.fixture
 def start(deep: Deep, tmp_path: Path) -> Iterator[Callable[[int], dict[str, Any]]]:
-    """Dispatch the trial under a memory limit in bytes: the spec of its attempt."""
+    """Dispatch the trial under a memory limit in bytes and return the spec of its attempt."""
     root, plan, runtime = deep
     opened: list[Any] = []
 
@@ -97,7 +97,7 @@ def start(deep: Deep, tmp_path: Path) -> Iterator[Callable[[int], dict[str, Any]
         dispatcher: Any = Dispatcher(session, Recorder(), registry={}, clock=time.monotonic)  # type: ignore[arg-type]
         deadline = time.monotonic() + 60
         while (running := dispatcher.start(asked)) is None:
-            assert dispatcher.tracing, "it fits or it does not: there is nothing to wait for"
+            assert dispatcher.tracing, "the trial waits although no other trial runs"
             assert time.monotonic() < deadline
             time.sleep(0.02)
         found: dict[str, Any] = json.loads(running.folder.spec.read_text())
@@ -112,7 +112,7 @@ def start(deep: Deep, tmp_path: Path) -> Iterator[Callable[[int], dict[str, Any]
 
 
 def peak(deep: Deep, micro_batch: int, *, checkpointing: bool) -> int:
-    """Predicted bytes of one way to train the shape."""
+    """Predicted bytes of one way of training the shape."""
     _, plan, runtime = deep
     found = Demands(plan, runtime.forecast).predict(
         plan.grid.architectures[0], micro_batch, checkpointing=checkpointing
@@ -123,7 +123,7 @@ def peak(deep: Deep, micro_batch: int, *, checkpointing: bool) -> int:
 def forecast_of(
     plan: Plan, runtime: Runtime, folder: Path, *, traces: bool, fork: Any = None, **options: Any
 ) -> TorchForecast:
-    """A fresh forecast of the study, of a trainer with other options."""
+    """A new forecast of the study for a trainer with other options."""
     changed = evolve(plan.resolved.trainer.options, **options)
     resolved = evolve(plan.resolved, training=TorchTrainer(changed))
     model = {"use": "patchtst", "options": {}}
@@ -134,24 +134,24 @@ def forecast_of(
 
 
 def limit_for(need: int) -> int:
-    """The limit under which just this need is admitted."""
+    """The smallest limit that admits this need."""
     return round(need * MARGIN / SHARE * 1.001)
 
 
 @pytest.mark.parametrize("micro_batch", [8, 2, 1])
-def test_the_largest_micro_batch_that_fits_is_taken(
+def test_the_largest_micro_batch_that_fits_is_used(
     deep: Deep, start: Callable[[int], dict[str, Any]], micro_batch: int
 ) -> None:
-    """Under a limit that admits just this power of two, it is taken, at the same effective batch."""
+    """Under a limit that just admits a power of two, the trial uses it, at the same effective batch."""
     spec = start(limit_for(peak(deep, micro_batch, checkpointing=False)))
     assert (spec["plan"]["micro_batch"], spec["plan"]["effective_batch"]) == (micro_batch, 8)
     assert spec["activation_checkpointing"] is False
 
 
-def test_activations_are_recomputed_where_a_micro_batch_of_one_does_not_fit(
+def test_activations_are_recomputed_if_a_micro_batch_of_one_does_not_fit(
     deep: Deep, start: Callable[[int], dict[str, Any]]
 ) -> None:
-    """Then again with the largest micro-batch that fits."""
+    """With them, the largest micro-batch that fits is used."""
     limit = limit_for(peak(deep, 1, checkpointing=False)) - 50_000_000
     expected = next(m for m in (8, 4, 2, 1) if limit_for(peak(deep, m, checkpointing=True)) <= limit)
     spec = start(limit)
@@ -159,8 +159,10 @@ def test_activations_are_recomputed_where_a_micro_batch_of_one_does_not_fit(
     assert spec["plan"]["micro_batch"] == expected
 
 
-def test_g40_what_never_fits_is_answered_with_what_to_do(deep: Deep, start: Callable[[int], dict[str, Any]]) -> None:
-    """No micro-batch removes weights, gradients and moments: their size and the ways out are named."""
+def test_g40_a_trial_that_never_fits_is_refused_with_remedies(
+    deep: Deep, start: Callable[[int], dict[str, Any]]
+) -> None:
+    """No micro-batch removes weights, gradients and moments: the message names their size and the remedies."""
     limit = limit_for(peak(deep, 1, checkpointing=True)) - 50_000_000
     with pytest.raises(DoesNotFit) as caught:
         start(limit)
@@ -174,9 +176,10 @@ def test_g40_what_never_fits_is_answered_with_what_to_do(deep: Deep, start: Call
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's allocator is replayed")
-def test_measured_peaks_move_predictions_of_their_kind_only(deep: Deep) -> None:
-    """A record of an older version, which does not tell what the allocator holds, is read and changes nothing; one that
-    was predicted as the next one will be does.
+def test_measured_peaks_correct_only_predictions_of_their_kind(deep: Deep) -> None:
+    """A record predicted in the same way corrects the next prediction.
+
+    A record of an older version, without the allocator's memory, is read but corrects nothing.
     """
     _, plan, runtime = deep
     architecture = plan.grid.architectures[0]
@@ -204,10 +207,10 @@ def test_measured_peaks_move_predictions_of_their_kind_only(deep: Deep) -> None:
 
 
 @pytest.mark.parametrize("how", ["cannot be started", "ends", "hangs"])
-def test_a_tracer_that_fails_leaves_the_closed_form_and_says_why(
+def test_after_a_failed_trace_the_closed_form_is_used(
     deep: Deep, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, how: str
 ) -> None:
-    """The prior is applied to it, the reason is one line in the record, and the shape is not asked for again."""
+    """The prior is applied to it, the record has the reason in one line, and the shape is not traced again."""
     _, plan, runtime = deep
     kept: list[int] = []
 
@@ -232,8 +235,8 @@ def test_a_tracer_that_fails_leaves_the_closed_form_and_says_why(
         assert one.bytes == memory.rough(plan.grid.architectures[0], size)
 
 
-def test_captured_steps_are_promised_the_memory_that_they_hold(deep: Deep, tmp_path: Path) -> None:
-    """On a GPU the tensors of a step once more, gradients and workspaces too; their peaks correct no others."""
+def test_memory_of_captured_steps_is_predicted(deep: Deep, tmp_path: Path) -> None:
+    """On a GPU they need the tensors, gradients and workspaces of a step once more; their peaks correct no others."""
     _, plan, runtime = deep
     (architecture,) = plan.grid.architectures
     plain = forecast_of(plan, runtime, tmp_path, traces=False)
@@ -253,7 +256,7 @@ def test_captured_steps_are_promised_the_memory_that_they_hold(deep: Deep, tmp_p
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the fork server is used on Linux only")
 def test_a_new_study_imports_torch_once_for_predictions_and_attempts(study: Study) -> None:
-    """The tracer is a fork of the fork server; no other interpreter is started up to the first attempt."""
+    """The tracer is a fork of the fork server; no other interpreter starts before the first attempt."""
     process = study.start()
     seen: set[str] = set()
 

@@ -1,4 +1,4 @@
-"""Studies whose trials a function of the user's trains: killed, stopped, two at a time, and what comes after them."""
+"""Studies of the trainer `function`: killed, stopped, with two slots, and commands after the search."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def function_study(root: Path, bars: Path, *, train: str = TRAIN, **training: An
 
 
 def curves(study: Study) -> dict[int, list[float]]:
-    """Validation losses by trial: what must not depend on interruptions."""
+    """Validation losses by trial, which must not depend on interruptions."""
     return {
         number: [line["val_loss"] for line in record["learning_curve"]] for number, record in study.finished().items()
     }
@@ -48,14 +48,14 @@ def curves(study: Study) -> dict[int, list[float]]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, bars: Path) -> Study:
-    """A study that nothing happened to."""
+    """An uninterrupted study."""
     study = function_study(tmp_path_factory.mktemp("whole") / "study", bars)
     study.run()
     return study
 
 
-def test_a_study_trains_watches_and_reports(whole: Study) -> None:
-    """Records, predictions and memory are those of any study, and it is whole."""
+def test_a_study_trains_monitors_and_reports(whole: Study) -> None:
+    """It has records, predictions and memory like any study, and `verify` finds nothing wrong."""
     for record in whole.finished().values():
         assert record["state"] == "completed"
         assert record["value"] == min(curves(whole)[record["number"]])
@@ -73,7 +73,7 @@ def test_a_study_trains_watches_and_reports(whole: Study) -> None:
 
 
 def test_a_killed_trial_continues_from_its_checkpoint(tmp_path: Path, bars: Path, whole: Study) -> None:
-    """To the same learning curve, by kill -9 in the middle of it."""
+    """After kill -9 during training, its learning curve is the same."""
     study = function_study(tmp_path / "killed", bars, checkpoint_epochs=1)
     study.hold("trial_0000/attempt_0/epochs.jsonl", beside=["checkpoint_2.own"])
     process = study.start()
@@ -85,7 +85,7 @@ def test_a_killed_trial_continues_from_its_checkpoint(tmp_path: Path, bars: Path
 
 
 def test_a_stopped_study_continues_two_at_a_time(tmp_path: Path, bars: Path, whole: Study) -> None:
-    """Each trial as if it had not been stopped."""
+    """Each trial ends as if it had not been stopped."""
     study = function_study(tmp_path / "stopped", bars)
     study.experiment["execution"] = {"slots": 2}
     study.hold("trial_0001/attempt_0/epochs.jsonl")
@@ -99,8 +99,8 @@ def test_a_stopped_study_continues_two_at_a_time(tmp_path: Path, bars: Path, who
     study.cli("verify", str(study.folder))
 
 
-def test_commands_that_need_weights_say_so(whole: Study) -> None:
-    """Before anything is trained, with what there is instead; a confirmation on validation data needs none."""
+def test_commands_that_need_weights_are_refused(whole: Study) -> None:
+    """They end before training and name an alternative; a confirmation on validation data needs no weights."""
     evaluated = whole.cli("evaluate", str(whole.folder), code=5)
     assert evaluated.stderr.strip() == (
         f"{whole.folder}: evaluate needs the weights of a model, but trainer 'function' stores none; `scalecore "
@@ -112,8 +112,8 @@ def test_commands_that_need_weights_say_so(whole: Study) -> None:
     whole.cli("verify", str(whole.folder))
 
 
-def test_a_trial_that_nobody_can_save_begins_anew(tmp_path: Path, bars: Path) -> None:
-    """Without checkpoints and without a number of epochs: the function ends by itself."""
+def test_a_trial_without_checkpoints_restarts(tmp_path: Path, bars: Path) -> None:
+    """Killed, it trains from the start; without `epochs` the function decides when it ends."""
     train = """
 def train(trial):
     rate = trial.hyperparameters["learning_rate"]

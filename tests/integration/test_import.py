@@ -1,4 +1,4 @@
-"""Old results into a study: every record gets a verdict, nothing is believed, nothing is taken twice."""
+"""Imports of old results: every record is checked, gets a verdict and is imported once."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_g04_parameters_are_counted(study: Study, registry: Registry) -> None:
 
 
 @pytest.mark.parametrize(("budget", "tolerance"), [(4000, 0.6), (3600, 0.3), (14000, 0.3)])
-def test_g17_a_missing_dimension_is_never_completed_from_the_budget(
+def test_g17_a_missing_dimension_is_never_derived_from_the_budget(
     study: Study, registry: Registry, budget: int, tolerance: float
 ) -> None:
     """One, none or both of the possible architectures are within the budget."""
@@ -192,7 +192,7 @@ def test_an_import_without_accepted_records_creates_no_folder(study: Study, regi
     assert not study.folder.exists()
 
 
-def test_imported_results_warm_start_and_are_no_trials(study: Study) -> None:
+def test_imported_results_warm_start_and_do_not_count_as_trials(study: Study) -> None:
     """A study created by an import runs all its trials, has no imported best trial, and reports the import.
 
     Its trial files are comparable in a study with another seed, and duplicates in the study itself.
@@ -329,7 +329,7 @@ def test_g17_a_ratio_identifies_the_architecture_and_the_summary_counts_it(study
 
 
 def test_g09_the_flags_of_an_old_result_reach_the_strategy(study: Study, registry: Registry) -> None:
-    """What predicted a constant in its own study is imported, and is no good result here either."""
+    """A collapsed trial is imported with its flag and is not a good result in the new study either."""
     flag = {"guard": "G09", "kind": "collapsed", "text": "predicts a constant"}
     judged(study, registry, old(flags=[flag]), old(value=0.61, flags="none"))
     first, second = state_of(StudyFolder(study.folder)).imported.values()

@@ -1,4 +1,4 @@
-"""Nothing lost: killed at any moment and started again, a study has every finished trial once and reaches its total."""
+"""Killed at any moment and resumed, a study has every finished trial once and reaches its total."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .conftest import Study, kill, output_of, tiny_experiment
 
 
 def results(study: Study) -> list[tuple[Any, ...]]:
-    """What must not depend on interruptions: identity, architecture, value, and the weights to the last bit."""
+    """Identity, architecture, value and weights of each trial, which must not depend on interruptions."""
     return [
         (number, r["hash"], r["state"], r["value"], r["versions"]["weights"], r["architecture"]["values"])
         for number, r in sorted(study.finished().items())
@@ -28,7 +28,7 @@ def results(study: Study) -> list[tuple[Any, ...]]:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, bars: Path) -> list[tuple[Any, ...]]:
-    """What the study of these tests gives when nothing happens to it; made once."""
+    """The results of the uninterrupted study."""
     twin = Study(tmp_path_factory.mktemp("undisturbed"), tiny_experiment(bars))
     longer(twin)
     twin.run()
@@ -36,7 +36,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, bars: Path) -> list[tu
 
 
 def check_whole(study: Study) -> None:
-    """The invariants after the last run: total reached, numbers without gaps, every attempt explained, nobody left."""
+    """Check the invariants after the last run: total, numbers without gaps, every attempt ended, no process left."""
     total = study.experiment["search"]["trials"]
     assert sorted(study.finished()) == list(range(total))
     asked = [event["number"] for event in study.events() if event["event"] == "asked"]
@@ -50,13 +50,13 @@ def check_whole(study: Study) -> None:
 
 
 def longer(study: Study) -> None:
-    """Enough steps that a kill finds a trial in its middle."""
+    """Lengthen trials, so that a kill interrupts one."""
     study.experiment["search"] |= {"trials": 4}
     study.experiment["training"]["hyperparameters"] = {"epochs": 12, "warmup_steps": 5}
 
 
-def test_a_storm_of_kills(study: Study, undisturbed: list[tuple[Any, ...]]) -> None:
-    """Driver, fork server and workers are killed at random for a while: the study ends as if nothing had happened."""
+def test_random_kills(study: Study, undisturbed: list[tuple[Any, ...]]) -> None:
+    """Driver, fork server and workers are killed at random; the results do not change."""
     longer(study)
     study.experiment["execution"]["retry"] = {"crash": 100}
     generator = random.Random(7)
@@ -85,8 +85,8 @@ def test_a_storm_of_kills(study: Study, undisturbed: list[tuple[Any, ...]]) -> N
     assert sum(kills.values()) >= 5, kills
 
 
-def test_kill_9_of_the_worker(study: Study, undisturbed: list[tuple[Any, ...]]) -> None:
-    """The driver survives, says what happened, and the same trial goes on from its checkpoint to the same result."""
+def test_a_killed_worker_resumes(study: Study, undisturbed: list[tuple[Any, ...]]) -> None:
+    """The driver reports it and resumes the trial from its checkpoint, with the same result."""
     longer(study)
     places = {number: f"trial_{number:04d}/attempt_0/epochs.jsonl" for number in (0, 2)}
     for place in places.values():
@@ -104,8 +104,8 @@ def test_kill_9_of_the_worker(study: Study, undisturbed: list[tuple[Any, ...]]) 
     check_whole(study)
 
 
-def test_a_smoke_step_that_is_killed_from_outside_is_made_again(study: Study) -> None:
-    """A kill says nothing about the model: the study starts all the same."""
+def test_a_killed_smoke_step_is_repeated(study: Study) -> None:
+    """A kill is not a fault of the model, so the step is repeated and the study starts."""
     study.experiment["search"]["trials"] = 1
     study.hold("smoke_smallest/result.json")
     process = study.start()
@@ -115,8 +115,8 @@ def test_a_smoke_step_that_is_killed_from_outside_is_made_again(study: Study) ->
     assert sorted(study.finished()) == [0]
 
 
-def test_a_worker_that_is_always_killed_fails_its_trial_and_not_the_study(study: Study) -> None:
-    """After the retries the trial is failed with the reason; the next trials run."""
+def test_a_worker_that_is_always_killed_fails_only_its_trial(study: Study) -> None:
+    """After the retries the trial is `failed` with the reason; the next trials run."""
     longer(study)
     study.experiment["execution"]["retry"] = {"crash": 1}
     places = [f"trial_0001/attempt_{index}/epochs.jsonl" for index in (0, 1)]
@@ -137,7 +137,7 @@ def test_a_worker_that_is_always_killed_fails_its_trial_and_not_the_study(study:
 def test_g42_stopping_ends_the_running_trial_with_a_checkpoint(
     study: Study, undisturbed: list[tuple[Any, ...]], how: str
 ) -> None:
-    """Within a step: a checkpoint, exit code 7, a message; the same command continues to the undisturbed result."""
+    """Within one step: checkpoint, exit code 7, message. The same command continues to the uninterrupted result."""
     longer(study)
     study.experiment["training"]["checkpoint_every"] = 3600.0
     attempt = study.folder / "attempts/trial_0001/attempt_0"
@@ -168,7 +168,7 @@ def test_g42_stopping_ends_the_running_trial_with_a_checkpoint(
 
 
 def test_g42_a_second_signal_ends_at_once_without_loss(study: Study, undisturbed: list[tuple[Any, ...]]) -> None:
-    """An attempt that does not answer is killed on the second signal; the study continues later."""
+    """The second signal kills an attempt that does not respond; the study can be resumed."""
     longer(study)
     study.hold("trial_0001/attempt_0/epochs.jsonl")
     process = study.start()
@@ -186,7 +186,7 @@ def test_g42_a_second_signal_ends_at_once_without_loss(study: Study, undisturbed
 
 
 def test_no_worker_outlives_its_driver(study: Study) -> None:
-    """When the driver is killed, its attempt writes a checkpoint and ends by itself within seconds."""
+    """When the driver is killed, its attempt writes a checkpoint and ends within seconds."""
     longer(study)
     study.experiment["training"]["hyperparameters"]["epochs"] = 500
     process = study.start()
@@ -197,7 +197,7 @@ def test_no_worker_outlives_its_driver(study: Study) -> None:
 
 
 def test_g22_a_second_runner_is_refused(study: Study) -> None:
-    """With the first one's pid, and without disturbing it."""
+    """The message has the first one's process id; the first one continues."""
     longer(study)
     study.hold("trial_0000/attempt_0/epochs.jsonl")
     process = study.start()
@@ -209,8 +209,8 @@ def test_g22_a_second_runner_is_refused(study: Study) -> None:
     check_whole(study)
 
 
-def test_a_runner_that_lost_its_lock_writes_no_more(study: Study) -> None:
-    """Deleting the lock file ends the first runner, without another line in the journal; the next one completes it."""
+def test_a_runner_without_its_lock_stops_writing(study: Study) -> None:
+    """Without its lock file the runner ends without another line in the journal; the next one completes the study."""
     longer(study)
     study.experiment["training"]["hyperparameters"]["epochs"] = 200
     process = study.start()
@@ -227,7 +227,7 @@ def test_a_runner_that_lost_its_lock_writes_no_more(study: Study) -> None:
 
 
 def test_g38_a_time_limit_is_not_a_success(study: Study) -> None:
-    """The end says timed out, with the counts, and the exit code follows; the same command continues."""
+    """The study ends as `timed_out` with the counts and exit code 8; the same command continues."""
     longer(study)
     study.experiment["execution"]["time_limit"] = 2.0 / 3600
     done = study.run("training.hyperparameters.epochs=200", code=8)
@@ -238,8 +238,8 @@ def test_g38_a_time_limit_is_not_a_success(study: Study) -> None:
     assert sum(last["counts"].values()) < 4
 
 
-def test_a_torn_journal_line_is_set_aside_and_said(study: Study) -> None:
-    """What a power cut leaves behind the last newline does not stop the study."""
+def test_a_torn_journal_line_is_moved_and_reported(study: Study) -> None:
+    """An incomplete last line, as after a power cut, does not stop the study."""
     study.run("search.trials=2")
     before = study.finished()
     journal = study.folder / "journal.jsonl"
@@ -254,8 +254,8 @@ def test_a_torn_journal_line_is_set_aside_and_said(study: Study) -> None:
 
 
 @pytest.mark.parametrize("last", ["attempt_started", "attempt_ended"])
-def test_a_result_that_the_driver_did_not_live_to_record_counts(study: Study, last: str) -> None:
-    """The journal ends before the record of the last trial; its result is there: it is taken, and not trained again."""
+def test_the_next_run_records_a_result_that_a_killed_driver_did_not(study: Study, last: str) -> None:
+    """The journal lacks the record of the last trial, but its result exists: it is used, and not trained again."""
     study.experiment["search"]["trials"] = 2
     study.run()
     before = study.finished()
@@ -272,8 +272,8 @@ def test_a_result_that_the_driver_did_not_live_to_record_counts(study: Study, la
     check_whole(study)
 
 
-def test_an_end_that_the_driver_did_not_live_to_decide_upon_is_decided_by_the_next_one(study: Study) -> None:
-    """The journal ends where the kernel killed the smallest attempt there is: the trial ends as out of memory."""
+def test_the_next_run_classifies_an_end_that_a_killed_driver_did_not(study: Study) -> None:
+    """The journal ends after the kernel killed an attempt of the smallest micro-batch: the trial is `out_of_memory`."""
     study.experiment["search"]["trials"] = 2
     study.experiment["training"]["activation_checkpointing"] = "off"
     study.run()
@@ -293,8 +293,8 @@ def test_an_end_that_the_driver_did_not_live_to_decide_upon_is_decided_by_the_ne
     check_whole(study)
 
 
-def test_g44_what_a_driver_did_not_live_to_delete_is_deleted_by_the_next_one(study: Study) -> None:
-    """Killed between a trial's line in the journal and the end of its checkpoints, which `verify` finds."""
+def test_g44_the_next_run_deletes_checkpoints_that_a_killed_driver_did_not(study: Study) -> None:
+    """`verify` finds the checkpoints of a finished trial, and the next run deletes them."""
     study.experiment["training"]["keep_weights"] = 1
     study.run("search.trials=2")
     left = [study.folder / f"attempts/trial_000{n}/attempt_0/{name}" for n in (0, 1) for name in LEFT]
@@ -312,7 +312,7 @@ LEFT = ("checkpoint.pt", "checkpoint.json", "best_1.safetensors")
 
 
 def test_derived_files_are_rebuilt(study: Study) -> None:
-    """Deleted or torn, every derived file comes back from the journal when the study is run again."""
+    """The next run rebuilds deleted and torn files from the journal."""
     study.run("search.trials=3")
     names = ["tiny_4000_best.json", "tiny_all_trials.json", "tiny_study_summary.md", "trials/trial_0001.json"]
     before = {name: (study.folder / name).read_bytes() for name in names}

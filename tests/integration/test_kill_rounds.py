@@ -1,9 +1,9 @@
-"""kill -9 of driver, fork server and attempts at random moments, round after round, on a tiny study.
+"""Kills driver, fork server and attempts of a tiny study at random moments, in many rounds.
 
     tox run -e faults        # a hundred rounds; SCALECORE_KILL_ROUNDS and SCALECORE_KILL_SEED change number and seed
 
-A round starts the study, kills something after a random time, and verifies what is left; when the study completes, its
-results are compared with those of an undisturbed run and another study begins. The seed is printed with a failure.
+A round starts the study, kills a process after a random time and verifies the study. When the study completes, its
+results are compared with those of an uninterrupted run, and another study begins. A failure prints the seed.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ def tiny(root: Path, bars: Path) -> Study:
 
 
 def results(records: Mapping[int, Mapping[str, Any]]) -> list[tuple[Any, ...]]:
-    """What must not depend on interruptions."""
+    """The results, which must not depend on interruptions."""
     return [(n, r["hash"], r["state"], r["value"], r["versions"]["weights"]) for n, r in sorted(records.items())]
 
 
 def disturb(study: Study, generator: random.Random, *, what: str) -> str:
-    """Start the study, wait, kill something of it; what that was, or `completed`."""
+    """Start the study, wait, kill a process of it and return its name, or `completed`."""
     process = study.start("-q")
     driver = psutil.Process(process.pid)
     time.sleep(generator.uniform(0.2, 6.0))
@@ -63,7 +63,7 @@ def disturb(study: Study, generator: random.Random, *, what: str) -> str:
 
 
 def check(study: Study, kept: Mapping[int, Any]) -> dict[int, Any]:
-    """Nothing finished is lost or changed, nothing is left running, the journal is whole; what is finished now."""
+    """Check finished trials, processes and journal; return the finished trials."""
     now = study.finished()
     assert {number: now[number] for number in kept} == kept, "a finished trial was lost or changed"
     if study.events():
@@ -72,8 +72,8 @@ def check(study: Study, kept: Mapping[int, Any]) -> dict[int, Any]:
     return now
 
 
-def test_rounds_of_kills(tmp_path: Path, bars: Path) -> None:
-    """After every round what was finished is there; in the end all is as without any kill, to the last bit."""
+def test_kill_rounds(tmp_path: Path, bars: Path) -> None:
+    """Each round keeps finished trials; the final results are bit-identical to those without kills."""
     twin = tiny(tmp_path / "undisturbed", bars)
     twin.run("-q")
     expected = results(twin.finished())

@@ -1,4 +1,4 @@
-"""A trial that eats memory is stopped before the machine suffers, and the study completes with the right reasons."""
+"""Trials that use too much memory are stopped, and the study completes with the reasons."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def by_appetite(study: Study) -> dict[int, dict[str, Any]]:
     return {record["architecture"]["values"]["appetite"]: record for record in study.finished().values()}
 
 
-def test_g40_a_trial_that_eats_memory_is_stopped_and_the_study_completes(greedy: Study) -> None:
-    """Private memory ends in an exception, upon which the step is tried down to a micro-batch of 1, shared memory in a
-    stop by the monitor, upon which half the micro-batch is tried; then the shape is quarantined with the reason; the
-    other trials complete."""
+def test_g40_a_trial_that_uses_too_much_memory_is_stopped_and_the_study_completes(greedy: Study) -> None:
+    """Private memory raises an exception, and the step is repeated down to a micro-batch of 1. For shared memory the
+    monitor stops the trial, and it is retried with half the micro-batch. Then the shape is quarantined with the
+    reason; the other trials complete."""
     only(greedy, 0, 1, 2, 3)
     greedy.experiment["training"]["micro_batch"] = 32
     done = greedy.run()
@@ -65,8 +65,8 @@ def test_g40_a_trial_that_eats_memory_is_stopped_and_the_study_completes(greedy:
     assert (records[3]["micro_batch"], records[3]["accumulation"]) == (16, 4)
     assert records[2]["reason"].startswith("stopped by a guard: trial ")
     assert records[2]["reason"].endswith("more than 85 % of 2.4 GB (limit_gb of the memory monitor) [G40]")
-    # How far one comes beyond the limit before the monitor's turn is a matter of time, on a busy machine above all:
-    # benchmarks/guards.py measures it. Without a monitor the second would take all that there is.
+    # How far a trial exceeds the limit depends on when the monitor reads: benchmarks/guards.py measures it. Without a
+    # monitor the second trial would use all memory.
     for number, smallest, most in ((1, 1, 2.4e9), (2, 16, 4.8e9)):
         assert records[number]["value"] is None
         (flag,) = [flag for flag in records[number]["flags"] if flag["kind"] == "quarantined"]
@@ -95,7 +95,7 @@ def test_g40_a_shape_in_quarantine_is_not_run_again_until_the_limit_grows(greedy
 
 
 def test_g45_a_trial_that_crashes_and_one_that_hangs_do_not_block_the_others(greedy: Study) -> None:
-    """A segmentation fault is a crash and named; a hang is timed out; the study reaches its total."""
+    """A segmentation fault is a crash with its signal, a hang is `timed_out`, and the study reaches its total."""
     only(greedy, 0, 4, 5)
     greedy.experiment["execution"] |= {"hang_after": 20.0}
     greedy.run()
@@ -109,7 +109,7 @@ def test_g45_a_trial_that_crashes_and_one_that_hangs_do_not_block_the_others(gre
 
 
 def container(limit: int) -> Path:
-    """A control group of our own with a memory limit, as a container has one."""
+    """A separate control group with a memory limit, like that of a container."""
     if os.geteuid() != 0:
         pytest.skip("making a control group with a memory limit needs root here")
     for root, name in (
@@ -129,7 +129,7 @@ def container(limit: int) -> Path:
 
 
 def test_g40_a_kill_by_the_kernel_is_recognised_and_the_driver_survives(greedy: Study) -> None:
-    """In a container that is too small the kernel kills the attempt; it is tried again with half the micro-batch."""
+    """In a container that is too small the kernel kills the attempt; it is retried with half the micro-batch."""
     group = container(1_200_000_000)
     only(greedy, 0, 3)
     greedy.experiment["monitors"] = []

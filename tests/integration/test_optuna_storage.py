@@ -17,13 +17,13 @@ from .conftest import Study, kill
 
 
 def test_a_killed_study_has_every_trial_once_in_each_storage(study: Study, tmp_path: Path) -> None:
-    """Value, parameters, learning curve and best trial are those of the journal; an export adds nothing to them."""
+    """Value, parameters, learning curve and best trial match the journal; an export adds nothing."""
     study.experiment["loggers"] = ["console", {"use": "optuna", "storage": "sqlite:///study.db"}, "optuna"]
     study.experiment["search"]["trials"] = 2
     study.hold("trial_0001/attempt_0/epochs.jsonl")
     process = study.start()
     worker = study.held("trial_0001/attempt_0/epochs.jsonl")
-    # A lock that a killed writer leaves keeps Optuna's journal closed for longer than a run waits for its loggers.
+    # The lock of a killed writer keeps Optuna's journal locked for longer than a run waits for its loggers.
     study.wait_for(lambda: not (study.folder / "optuna.journal.lock").is_symlink(), "the writer of the journal")
     kill(process)
     os.kill(worker, signal.SIGKILL)
@@ -48,8 +48,8 @@ def test_a_killed_study_has_every_trial_once_in_each_storage(study: Study, tmp_p
         assert found.best_trial.user_attrs["trial"] == status["best"]["number"]
 
 
-def test_a_storage_out_of_reach_costs_one_warning(study: Study) -> None:
-    """The study runs to its end without it, and the command that the warning names makes up for it."""
+def test_an_unreachable_storage_causes_one_warning(study: Study) -> None:
+    """The study completes without it; the command in the warning writes the trials later."""
     study.experiment["loggers"] = ["console", {"use": "optuna", "storage": "sqlite:///there/study.db"}]
     done = study.run("search.trials=1")
     command = f"scalecore export optuna {study.folder}"
@@ -65,8 +65,8 @@ def test_a_storage_out_of_reach_costs_one_warning(study: Study) -> None:
 
 
 @pytest.mark.parametrize("command", ["dashboard studies/tiny", "dashboard --port 0 studies/tiny"])
-def test_the_command_dashboard_says_what_to_use(study: Study, command: str) -> None:
-    """In one line, with the exit code of a wrong command line."""
+def test_the_removed_command_dashboard_names_its_replacement(study: Study, command: str) -> None:
+    """One line, with the exit code of an invalid command line."""
     done = study.cli(*command.split(), code=2)
     assert done.stdout == ""
     assert done.stderr == (

@@ -1,4 +1,4 @@
-"""Studies that are copied, moved and renamed: what lies where decides nothing (guard G28)."""
+"""Studies that are copied, moved and renamed: locations do not matter (guard G28)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .conftest import Study, output_of
 
 
 def project(root: Path) -> Study:
-    """A project whose file names its data and its tables relative to itself."""
+    """A project with relative paths in its file."""
     dataset = {**EXPERIMENT["dataset"], "path": "data/walk.csv"}
     search = {**EXPERIMENT["search"], "trials": 2}
     loggers = ["console", "files", {"use": "csv", "path": "tables/results.csv"}]
@@ -28,7 +28,7 @@ def project(root: Path) -> Study:
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with a searched, confirmed and evaluated study, whose place is gone; tests take copies of it."""
+    """A project with a searched, confirmed and evaluated study, whose original folder is gone; tests copy it."""
     root = tmp_path_factory.mktemp("first")
     study = project(root / "home/project")
     (study.root / "data").mkdir(parents=True)
@@ -45,8 +45,8 @@ def rows(study: Study) -> list[tuple[str, str]]:
         return [(row["trial"], row["study"]) for row in csv.DictReader(stream)]
 
 
-def test_g28_a_copied_project_goes_on_without_the_original(kept: Path, tmp_path: Path) -> None:
-    """Also under other names, in another depth, through a link: every command works, and nothing is done twice."""
+def test_g28_a_copied_project_continues_without_the_original(kept: Path, tmp_path: Path) -> None:
+    """With other names, at another depth, through a link: every command works, and nothing is done twice."""
     shutil.copytree(kept, tmp_path / "caf\u00e9 $x/new project")
     (tmp_path / "link").symlink_to(tmp_path / "caf\u00e9 $x/new project")
     study = project(tmp_path / "link")
@@ -71,8 +71,8 @@ def test_g28_a_copied_project_goes_on_without_the_original(kept: Path, tmp_path:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["caf\u00e9 $x", "link"]
 
 
-def test_g28_a_renamed_study_goes_on(kept: Path, tmp_path: Path) -> None:
-    """By the folder's new name, in the file and on the command line, and by the experiment file that lies in it."""
+def test_g28_a_renamed_study_continues(kept: Path, tmp_path: Path) -> None:
+    """By the folder's new name in the file and on the command line, and by the experiment file in the folder."""
     shutil.copytree(kept, tmp_path / "project")
     study = project(tmp_path / "project")
     renamed = study.folder.rename(study.root / "study of old")
@@ -87,7 +87,7 @@ def test_g28_a_renamed_study_goes_on(kept: Path, tmp_path: Path) -> None:
 
 
 def test_g28_one_changed_cell_is_other_data(kept: Path, tmp_path: Path) -> None:
-    """The place of data decides nothing, and their content everything (G52)."""
+    """The content of data counts, not its location (G52)."""
     shutil.copytree(kept, tmp_path / "project")
     study = project(tmp_path / "project")
     data = study.root / "data/walk.csv"
@@ -101,7 +101,7 @@ def test_g28_one_changed_cell_is_other_data(kept: Path, tmp_path: Path) -> None:
 
 
 def test_g28_a_copy_reads_its_own_files(kept: Path, tmp_path: Path) -> None:
-    """The original is where it was, and has changed since; data that did not come along are still found there."""
+    """The original still exists and has changed; data that was not copied is read from there."""
     home = kept.parents[1] / "home"
     shutil.copytree(kept, home / "project")
     try:
@@ -118,7 +118,7 @@ def test_g28_a_copy_reads_its_own_files(kept: Path, tmp_path: Path) -> None:
 
 
 def test_g28_a_moved_campaign_is_complete(tmp_path: Path) -> None:
-    """Its studies are skipped in the new place, not run again."""
+    """Its studies are skipped in the new place."""
     campaign = project(tmp_path / "old")
     campaign.experiment |= {"search": {**EXPERIMENT["search"], "trials": 1}, "sweep": {"seed": [1, 2]}}
     (campaign.root / "data").mkdir(parents=True)
@@ -131,9 +131,9 @@ def test_g28_a_moved_campaign_is_complete(tmp_path: Path) -> None:
 
 
 def held_study(study: Study) -> tuple[subprocess.Popen[str], int]:
-    """A study that runs, whose second trial is stopped in its middle: the driver and the attempt."""
+    """A running study whose second trial is stopped by a signal; returns the driver and the attempt."""
     study.experiment["search"]["trials"] = 2
-    # Enough epochs that a checkpoint is there before the last of them.
+    # Enough epochs for a checkpoint before the last one.
     study.experiment["training"]["hyperparameters"] = {"epochs": 12, "warmup_steps": 5}
     place = "trial_0001/attempt_0/epochs.jsonl"
     study.hold(place, beside=["checkpoint.json"])
@@ -153,21 +153,19 @@ def held_study(study: Study) -> tuple[subprocess.Popen[str], int]:
 
 
 def content(folder: Path) -> dict[Path, tuple[int, int, bytes]]:
-    """Every file of a folder: which one it is, when it was written, what it holds."""
+    """Inode, time and content of every file of a folder."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     return {path: (path.stat().st_ino, path.stat().st_mtime_ns, path.read_bytes()) for path in files}
 
 
 def copied(folder: Path, copy: Path, *, how: str) -> None:
-    """As `cp -a` or `rsync -a` does, or as `cp -al`, whose files are those of the original."""
+    """Copy as `cp -a` or `rsync -a`, or with hard links as `cp -al`."""
     shutil.copytree(folder, copy, symlinks=True, copy_function=os.link if how == "hard links" else shutil.copy2)
 
 
 @pytest.mark.parametrize("how", ["copied", "hard links"])
-def test_g46_a_copy_of_a_running_study_leaves_it_alone(study: Study, tmp_path: Path, how: str) -> None:
-    """The copy is nobody's: whatever is opened, run and trained in it, no file and no process of the original notices,
-    and the original completes.
-    """
+def test_g46_a_copy_does_not_affect_the_running_study(study: Study, tmp_path: Path, how: str) -> None:
+    """Commands, runs and training in the copy affect no file and no process of the original, which completes."""
     process, worker = held_study(study)
     copy = Study(tmp_path / "copy", {**study.experiment})
     copied(study.folder, copy.folder, how=how)
@@ -196,8 +194,8 @@ def test_g46_a_copy_of_a_running_study_leaves_it_alone(study: Study, tmp_path: P
     ]
 
 
-def test_g46_a_running_study_is_itself_under_any_name(study: Study, tmp_path: Path) -> None:
-    """Through a link, and where root mounts its folder a second time: it runs, and no second runner may start."""
+def test_g46_a_running_study_is_recognised_by_any_path(study: Study, tmp_path: Path) -> None:
+    """Through a link or a second mount of its folder, the study is running and a second runner is refused."""
     process, worker = held_study(study)
     link, second = tmp_path / "link", tmp_path / "second"
     link.symlink_to(study.folder)
@@ -215,8 +213,8 @@ def test_g46_a_running_study_is_itself_under_any_name(study: Study, tmp_path: Pa
     output_of(process)
 
 
-def test_g46_a_running_study_whose_folder_is_moved_ends_and_goes_on_there(study: Study) -> None:
-    """Exit code 6, no process left, nothing written at the old place; the new place completes it."""
+def test_g46_moving_the_folder_ends_the_run_which_resumes_there(study: Study) -> None:
+    """It ends with exit code 6, without processes and new files at the old place; the new place completes it."""
     process, worker = held_study(study)
     moved = study.folder.rename(study.root / "moved")
     os.kill(worker, signal.SIGCONT)
@@ -231,8 +229,8 @@ def test_g46_a_running_study_whose_folder_is_moved_ends_and_goes_on_there(study:
     study.cli("verify", str(moved))
 
 
-def test_g46_a_study_that_runs_in_a_container_is_seen_from_outside(study: Study) -> None:
-    """Its process ids are those of other processes here: it runs, nobody else may run it, and nobody is killed."""
+def test_g46_a_study_in_a_container_is_recognised_from_outside(study: Study) -> None:
+    """Its process ids belong to other processes here: it counts as running, is refused, and nothing is killed."""
     study.experiment["search"]["trials"] = 1
     study.hold("trial_0000/attempt_0/epochs.jsonl")
     study.write()

@@ -54,7 +54,7 @@ def scalecore_analyses():
 
 
 def cli(*arguments: str | Path) -> Result:
-    """A command in this process, its attempts in their own, and without installed plugins."""
+    """Run a command in this process, without installed plugins; attempts are separate processes."""
     return CliRunner().invoke(main, [*map(str, arguments), "--no-plugins"], catch_exceptions=False)
 
 
@@ -92,17 +92,17 @@ def mine(finished: Path, tmp_path: Path) -> Path:
 
 
 def test_a_moved_project_continues(mine: Path) -> None:
-    """With the plugin in its new place, by the experiment file and by the study's folder; no code counts as changed."""
+    """With the plugin in its new place, through the experiment file or the folder; no code counts as changed."""
     ok("run", mine / "e.yaml", "search.trials=3")
     ok("run", mine / "study" / "experiment.yaml", "search.trials=4")
     assert len(list((mine / "study" / "trials").glob("*.json"))) == 4
-    # The file may lie elsewhere, too, and is the same plugin.
+    # In another folder the file is still the same plugin.
     (mine / "own" / "mine.py").rename(mine / "mine.py")
     ok("run", mine / "e.yaml", "search.trials=5", "plugins=[mine.py]")
 
 
 def test_g26_a_changed_file_is_changed_code(mine: Path) -> None:
-    """Continuing needs `--allow-changed-code`, and the records name both versions."""
+    """A resume needs `--allow-changed-code`; the records name both versions."""
     path = mine / "own" / "mine.py"
     path.write_text(f"{MODEL}\n# another thought\n")
     refused = cli("run", mine / "e.yaml", "search.trials=3")
@@ -115,7 +115,7 @@ def test_g26_a_changed_file_is_changed_code(mine: Path) -> None:
 
 
 def test_g26_a_file_that_changes_while_a_study_runs_ends_it(mine: Path) -> None:
-    """No trial is trained with another model than its record names, none counts as failed, and the study continues."""
+    """No trial is trained with another model than in its record, none fails, and the study can be resumed."""
     path = mine / "own" / "mine.py"
     switch = mine / "switch"
     text = MODEL.replace(
@@ -138,8 +138,8 @@ def test_g26_a_file_that_changes_while_a_study_runs_ends_it(mine: Path) -> None:
     assert [one["state"] for one in records] == ["completed"] * 6
 
 
-def test_a_study_whose_file_is_gone_can_be_looked_at(mine: Path) -> None:
-    """Status and verify need no plugin; continuing says which file is missing."""
+def test_a_study_whose_plugin_file_is_missing_can_be_read(mine: Path) -> None:
+    """`status` and `verify` need no plugin; `run` names the missing file."""
     (mine / "own" / "mine.py").unlink()
     for command in ("status", "verify"):
         done = CliRunner().invoke(main, [command, str(mine / "study")])
@@ -152,7 +152,7 @@ def test_a_study_whose_file_is_gone_can_be_looked_at(mine: Path) -> None:
 
 
 def test_an_analysis_of_the_studys_files_is_found(mine: Path) -> None:
-    """`analyze NAME STUDY`, where no installed plugin has it; a name that nobody has is said to be unknown."""
+    """`analyze NAME STUDY` finds an analysis of the study's files; any other name is reported as unknown."""
     assert ok("analyze", "count", mine / "study", "--no-files").startswith("# Count\n")
     unknown = cli("analyze", "cuont", mine / "study")
     assert unknown.exit_code == 3
@@ -160,7 +160,7 @@ def test_an_analysis_of_the_studys_files_is_found(mine: Path) -> None:
 
 
 def test_a_campaign_uses_the_files_in_each_study(mine: Path) -> None:
-    """Its studies run with the plugin, and its analyses find it."""
+    """Its studies and analyses use the plugin."""
     text = (mine / "e.yaml").read_text().replace("output: study", "output: studies")
     (mine / "e.yaml").write_text(f"{text}sweep: {{dataset.context: [3, 5]}}\nanalyses: [count]\n")
     ok("run", mine / "e.yaml", "search.trials=1")
@@ -168,8 +168,8 @@ def test_a_campaign_uses_the_files_in_each_study(mine: Path) -> None:
     assert json.loads(result.read_text())["data"] == {"trials": 2}
 
 
-def test_a_retrained_model_has_its_plugin_with_it(mine: Path, tmp_path: Path) -> None:
-    """The folder of the model is all that `predict` needs, wherever it lies, whatever the project's file is by then."""
+def test_a_retrained_model_contains_its_plugin(mine: Path, tmp_path: Path) -> None:
+    """`predict` needs only the model's folder, wherever it is, even if the project's file has changed."""
     ok("evaluate", mine / "study", "--quiet")
     (model,) = (mine / "study" / "promoted").iterdir()
     (mine / "own" / "mine.py").write_text("raise ValueError")

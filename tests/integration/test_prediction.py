@@ -1,4 +1,4 @@
-"""A retrained model on new data: the numbers that were measured, without a look ahead, or one clear refusal."""
+"""Predictions of a retrained model: equal to the evaluation, without looking ahead, or refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What monitors read shows everywhere, in words where there is no number."""
+"""Readings of monitors appear everywhere, with a reason if there is no number."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ import pytest
 from .conftest import Study, output_of
 
 
-def test_g41_a_machine_without_a_temperature_says_so_everywhere(study: Study) -> None:
-    """In the plan, in status, in the CSV, in the record with a flag, and in the summary; not in the flags of a trial
-    that runs when the policy is told to ignore it."""
+def test_g41_a_missing_temperature_is_reported_everywhere(study: Study) -> None:
+    """Plan, status, CSV, record and summary report it; the record has a flag, unless the policy is to ignore it."""
     if getattr(psutil, "sensors_temperatures", dict)():
         pytest.skip("this machine has a temperature sensor")
     study.experiment["search"]["trials"] = 1
@@ -52,8 +51,8 @@ def test_g41_a_machine_without_a_temperature_says_so_everywhere(study: Study) ->
     assert [flag for flag in record["flags"] if flag["guard"] == "G41"] == []
 
 
-def test_a_study_without_monitors_says_that_nothing_was_watched(study: Study) -> None:
-    """In the plan and in the summary."""
+def test_a_study_without_monitors_is_reported(study: Study) -> None:
+    """Plan and summary report it."""
     study.experiment["search"]["trials"] = 1
     done = study.run()
     assert "no hardware monitor is active: memory and temperature are not watched" in done.stdout
@@ -61,8 +60,8 @@ def test_a_study_without_monitors_says_that_nothing_was_watched(study: Study) ->
     assert "No hardware monitor was active: nothing was watched." in summary
 
 
-def test_the_value_of_a_plugins_monitor_shows_everywhere(study: Study) -> None:
-    """In the CSV under its own name, in status, on the console, in the record, in the summary; beside older columns."""
+def test_readings_of_a_plugin_monitor_appear_everywhere(study: Study) -> None:
+    """CSV, status, console, record and summary have its value; older columns of the CSV stay."""
     study.cli("new", "monitor", "my-fans", "--into", str(study.root))
     code = study.root / "my_fans.py"
     text = code.read_text().replace('"load"', '"fan_speed"').replace('unit=""', 'unit="rpm"')
@@ -80,7 +79,7 @@ def test_the_value_of_a_plugins_monitor_shows_everywhere(study: Study) -> None:
     assert "hardware: memory not watched, temperature not watched, fan_speed 1234 rpm" in status.stdout.splitlines()
     readings = json.loads(study.cli("status", str(study.folder), "--json").stdout)["hardware"]["readings"]
     assert [(one["quantity"], one["unit"], one["value"]) for one in readings] == [("fan_speed", "rpm", 1234.0)]
-    # The driver says it once a second; an attempt that is released before that ends unseen.
+    # The driver reports it once a second; an attempt that is released earlier ends unnoticed.
     assert process.stdout is not None
     with process:
         assert any("fan_speed 1234 rpm" in line for line in process.stdout)

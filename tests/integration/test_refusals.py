@@ -1,4 +1,4 @@
-"""Bad input: one clear message with its place, its own exit code, no traceback, and nothing written over."""
+"""Invalid input: one message with its position, a specific exit code, no traceback, and no overwritten file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def refused(study: Study, *arguments: str, code: int) -> str:
 
 
 def foreseen(study: Study, *arguments: str, code: int) -> str:
-    """Plan and run: both end with this exit code and message, and the plan is shown and writes nothing."""
+    """Expect this exit code and message of `plan`, which prints the plan and writes nothing, and of `run`."""
     study.write()
     model = study.experiment["model"]
     stages = [
@@ -63,14 +63,14 @@ def message_of(done: subprocess.CompletedProcess[str]) -> str:
     ],
 )
 def test_bad_input_is_refused(study: Study, overrides: list[str], code: int, expected: str) -> None:
-    """The message names the key or the column, and nothing is trained."""
+    """The message names the key or the column; nothing is trained."""
     assert expected in refused(study, *overrides, code=code)
     assert study.finished() == {}
     assert not study.folder.exists(), "what is refused leaves no trace"
 
 
-def test_g22_a_folder_holds_one_experiment(study: Study) -> None:
-    """Another model in the same folder is refused, naming what differs, and nothing is written over."""
+def test_g22_a_folder_belongs_to_one_experiment(study: Study) -> None:
+    """Another model in the same folder is refused with the differences; no file is overwritten."""
     study.run("search.trials=1")
     before = (study.folder / "journal.jsonl").read_bytes()
     message = foreseen(study, "search.trials=1", "training.effective_batch=32", code=5)
@@ -78,8 +78,8 @@ def test_g22_a_folder_holds_one_experiment(study: Study) -> None:
     assert (study.folder / "journal.jsonl").read_bytes() == before
 
 
-def test_g34_a_study_goes_on_with_another_search(study: Study) -> None:
-    """Grid, space, strategy and total change: it is shown before anything runs, stored, and what still fits counts."""
+def test_g34_a_study_continues_with_another_search(study: Study) -> None:
+    """Changes of grid, space, strategy and total are shown first and stored; past trials that still fit count."""
     study.run("search.trials=3")
     first = study.finished()
     study.experiment["model"]["n_layers"] = [2, 4, 8]
@@ -110,10 +110,10 @@ def test_g34_a_study_goes_on_with_another_search(study: Study) -> None:
     assert study.json("tiny_4000_best.json")["best_trial"] not in map(int, change["left_out"])
 
 
-def test_g34_the_strategy_may_be_swapped(study: Study) -> None:
-    """Another strategy of another package goes on with the trials so far; the code is the same, so nothing is refused.
+def test_g34_the_strategy_may_change(study: Study) -> None:
+    """A strategy of another package continues with the finished trials; the code is unchanged, so nothing is refused.
 
-    A point that was tried keeps its hash, so it is not run again.
+    A point that was tried keeps its hash and is not run again.
     """
     study.run("search.trials=1")
     study.experiment["search"] = {**study.experiment["search"], "use": "random", "trials": 2}
@@ -125,7 +125,7 @@ def test_g34_the_strategy_may_be_swapped(study: Study) -> None:
 
 
 def test_g52_changed_data_is_refused(study: Study, bars: Path) -> None:
-    """A file that changed since the study began is not mixed in, and the prepared data stays as it was."""
+    """Data that changed since the study began is refused, and the prepared data is not changed."""
     path = study.root / "mine.parquet"
     path.write_bytes(bars.read_bytes())
     study.experiment["dataset"]["path"] = str(path)
@@ -146,7 +146,7 @@ def test_g52_changed_data_is_refused(study: Study, bars: Path) -> None:
 
 
 def test_a_folder_with_other_files_is_refused(study: Study) -> None:
-    """scalecore never writes into a folder that holds something else."""
+    """scalecore never writes into a folder with other files."""
     study.folder.mkdir(parents=True)
     (study.folder / "thesis.tex").write_text("important")
     message = foreseen(study, code=5)
@@ -154,8 +154,8 @@ def test_a_folder_with_other_files_is_refused(study: Study) -> None:
     assert sorted(path.name for path in study.folder.iterdir() if not path.name.startswith(".")) == ["thesis.tex"]
 
 
-def test_g22_the_plan_of_a_running_study_ends_as_its_run_would(study: Study) -> None:
-    """A second runner is refused, and the plan says so, with the first one's process."""
+def test_g22_the_plan_of_a_running_study_is_refused_like_a_run(study: Study) -> None:
+    """The plan reports the refusal of a second runner, with the first one's process."""
     with locked_folder(StudyFolder(study.folder)) as lock:
         assert lock.still_ours()
         message = foreseen(study, code=5)
@@ -163,8 +163,8 @@ def test_g22_the_plan_of_a_running_study_ends_as_its_run_would(study: Study) -> 
     assert message.endswith("or give another `output`\n")
 
 
-def test_a_machine_that_is_too_small_is_refused_by_plan_and_run_alike(study: Study) -> None:
-    """What a monitor's preflight refuses ends both with its reason."""
+def test_plan_and_run_refuse_a_machine_that_is_too_small(study: Study) -> None:
+    """A refusal by a monitor's preflight ends both with its reason."""
     study.experiment["monitors"] = [{"use": "memory", "min_free_gb": 100000, "warn_free_gb": 200000}]
     study.write()
     for command in ("plan", "run"):
@@ -239,7 +239,7 @@ def with_strategy(study: Study, ask: str, *, trials: int) -> None:
 
 
 def test_a_logger_that_lacks_a_method_is_refused_before_the_study(study: Study) -> None:
-    """One that inherits from nothing and forgot some: named with its distribution, exit code 3, and nothing written."""
+    """Exit code 3; the message names the method and the distribution, and nothing is written."""
     plugin(study, "scalecore-diary", "scalecore_diary", LOGGER.format(action=WRITE).replace("(Logger)", ""))
     study.experiment["loggers"] = ["diary"]
     message = refused(study, code=3)
@@ -251,7 +251,7 @@ def test_a_logger_that_lacks_a_method_is_refused_before_the_study(study: Study) 
 
 
 def test_a_logger_that_raises_when_it_is_closed_leaves_a_complete_study(study: Study) -> None:
-    """The journal and the status name it as they name one that raises earlier."""
+    """Journal and status report it like a logger that raises earlier."""
     code = LOGGER.format(action=WRITE).replace("def trial_finished(self, record, study):", "def close(self):")
     plugin(study, "scalecore-diary", "scalecore_diary", code.replace(WRITE, "raise ValueError('locked')"))
     study.experiment["loggers"] = ["files", "diary"]
@@ -279,8 +279,8 @@ RIVALS = """
 """
 
 
-def test_a_component_named_like_a_core_one_disables_neither(study: Study) -> None:
-    """A study that used the plain name goes on with `distribution/name`, and what it stores can be run again."""
+def test_a_plugin_component_may_have_the_name_of_a_core_component(study: Study) -> None:
+    """A study that used the plain name continues with `distribution/name`, and its stored file can be run."""
     study.experiment["search"] = {"use": "random", "trials": 1, "budget": study.experiment["search"].get("budget")}
     del study.experiment["loggers"]
     study.run()
@@ -299,8 +299,8 @@ def test_a_component_named_like_a_core_one_disables_neither(study: Study) -> Non
     study.cli("verify", str(study.folder))
 
 
-def test_a_logger_that_raises_is_switched_off_and_the_study_goes_on(study: Study) -> None:
-    """It is reported once, the study is marked degraded, and every trial is there."""
+def test_a_logger_that_raises_is_switched_off_and_the_study_continues(study: Study) -> None:
+    """It is reported once, the study is marked degraded and has every trial."""
     plugin(study, "scalecore-diary", "scalecore_diary", LOGGER.format(action='raise OSError("disk gone")'))
     study.experiment["loggers"] = ["console", "diary", "files"]
     done = study.run("search.trials=2")
@@ -325,7 +325,7 @@ def test_a_strategy_that_raises_ends_the_run_and_keeps_everything(study: Study) 
 
 
 def test_g30_an_exact_duplicate_is_never_run(study: Study) -> None:
-    """A strategy that proposes the same point again is told so; the study ends when it has nothing new."""
+    """A strategy that repeats a point gets `duplicate_of`; the study ends when nothing new is proposed."""
     with_strategy(study, ASK.replace("number / 10", "0.5"), trials=3)
     done = study.run()
     assert sorted(study.finished()) == [0]
@@ -334,8 +334,8 @@ def test_g30_an_exact_duplicate_is_never_run(study: Study) -> None:
 
 
 @pytest.mark.parametrize("by", ["requirement", "import"])
-def test_a_study_whose_plugin_is_for_another_scalecore_is_read_and_not_run(study: Study, by: str) -> None:
-    """After an upgrade of scalecore alone, what needs the plugin is refused with its reason; results stay readable."""
+def test_a_study_with_an_incompatible_plugin_is_read_but_not_run(study: Study, by: str) -> None:
+    """After an upgrade of scalecore alone, commands that need the plugin are refused; results stay readable."""
     with_model(study)
     study.run("search.trials=1")
     place = study.root / "site" / "scalecore-mlp"
@@ -393,14 +393,14 @@ GOOD_NET = "hyperparameters['gain']; return " + NET.format(width="architecture['
 
 
 def with_model(study: Study, body: str = GOOD_NET, *, replace: tuple[str, str] = ("", "")) -> None:
-    """The study searches this model, whose code has a part replaced."""
+    """Make the study search this model, with a part of its code replaced."""
     plugin(study, "scalecore-mlp", "scalecore_mlp", MODEL.format(body=body).replace(*replace))
     study.experiment["model"] = "mlp"
     study.experiment["search"] = {"use": "random", "trials": 2, "space": {"gain": {"uniform": [0.5, 1.5]}}}
 
 
 def test_a_model_plugin_that_raises_while_planning_is_named(study: Study) -> None:
-    """A fault in the closed forms of a family is the plugin's: its distribution and the error, exit code 3."""
+    """An error in a family's closed forms ends with exit code 3, the distribution and the error."""
     with_model(study, replace=("n = data.context * data.features", "n = data.rows"))
     message = refused(study, code=3)
     assert "model 'mlp' (scalecore-mlp 1.0) cannot list its architectures: AttributeError:" in message
@@ -429,7 +429,7 @@ RECURRENT = """hyperparameters['gain']
 
 
 def test_g04_a_family_without_closed_forms_is_counted(study: Study) -> None:
-    """A recurrent one: to the last parameter, in a process beside the driver, and once for a study that goes on."""
+    """A recurrent family is counted exactly, in a separate process, and once for a study that is resumed."""
     without_closed_forms(study, RECURRENT)
     study.run("search.trials=1")
     sizes = {w: 4 * w * (2 + w + 2) + w + 1 for w in (2, 4)}
@@ -445,7 +445,7 @@ def test_g04_a_family_without_closed_forms_is_counted(study: Study) -> None:
 
 
 def test_a_family_that_cannot_be_counted_is_refused(study: Study) -> None:
-    """With what its `build` raised, and both ways out; nothing is written."""
+    """The message has the exception of `build` and both remedies; nothing is written."""
     without_closed_forms(study, "raise KeyError('heads')")
     message = refused(study, code=3)
     assert message == (
@@ -455,8 +455,8 @@ def test_a_family_that_cannot_be_counted_is_refused(study: Study) -> None:
     assert not study.folder.exists()
 
 
-def test_g04_a_size_that_follows_a_hyperparameter_is_refused(study: Study) -> None:
-    """It is counted with the defaults, and would be another one in a trial."""
+def test_g04_a_size_that_depends_on_a_hyperparameter_is_refused(study: Study) -> None:
+    """It is counted with the defaults, so a trial would have another size."""
     net = NET.format(width="int(8 * hyperparameters['gain'])", outputs="data.outputs")
     without_closed_forms(study, f"return {net}")
     study.experiment["search"]["space"] = {"gain": {"uniform": [1.5, 2.0]}}
@@ -466,15 +466,15 @@ def test_g04_a_size_that_follows_a_hyperparameter_is_refused(study: Study) -> No
 
 
 def test_g03_a_sampled_hyperparameter_that_nobody_reads_is_refused(study: Study) -> None:
-    """Found on the smoke step, before the study costs anything."""
+    """The smoke step finds it before the first trial."""
     with_model(study, GOOD_NET.replace("hyperparameters['gain']; ", ""))
     message = refused(study, code=5)
     assert "search.space varies gain, which neither the training core nor the model reads" in message
     assert study.finished() == {}
 
 
-def test_g04_a_model_that_is_not_of_its_size_is_refused(study: Study) -> None:
-    """The built model is counted; a formula that is wrong stops the study on the smoke step."""
+def test_g04_a_model_of_the_wrong_size_is_refused(study: Study) -> None:
+    """The built model is counted; a wrong formula ends the study in the smoke step."""
     with_model(study, "hyperparameters['gain']; return " + NET.format(width="8", outputs="data.outputs"))
     message = refused(study, code=5)
     assert "fix num_parameters() of the plugin" in message
@@ -498,14 +498,14 @@ def wrapped(forward: str) -> str:
 
 
 def test_g11_a_head_of_the_wrong_size_is_refused(study: Study) -> None:
-    """The task binds the head size: a model that ignores `outputs` is found on the smoke step."""
+    """The task determines the head size; the smoke step finds a model that ignores `outputs`."""
     with_model(study, wrapped("return self.net(x).repeat(1, 3)"))
     message = refused(study, code=5)
     assert "the model returns (64, 3) for 64 windows, expected logits of shape (64, 1)" in message
 
 
 def test_g10_a_model_that_returns_probabilities_is_refused(study: Study) -> None:
-    """A sigmoid at the end of the model would be applied twice: found on the smoke step."""
+    """The smoke step finds a sigmoid at the end of the model, which would be applied twice."""
     with_model(study, wrapped("return self.net(x).sigmoid()"))
     message = refused(study, code=5)
     assert "the model returns probabilities: its outputs stay between 0 and 1 whatever its weights are" in message
@@ -513,7 +513,7 @@ def test_g10_a_model_that_returns_probabilities_is_refused(study: Study) -> None
 
 
 def test_g36_a_diverged_trial_has_a_reason_and_no_value(study: Study) -> None:
-    """A loss that turns NaN in the second epoch ends the trial; the curve up to there is all that is kept of it."""
+    """A loss that is NaN in the second epoch ends the trial; only its learning curve is kept."""
     with_model(study, wrapped("return self.net(x) * (1.0 if self.calls < 16 else float('nan'))"))
     study.run("search.trials=1", code=6)
     record = study.finished()[0]
@@ -525,7 +525,7 @@ def test_g36_a_diverged_trial_has_a_reason_and_no_value(study: Study) -> None:
 
 
 def test_g23_an_objective_that_is_not_measured_is_refused(study: Study) -> None:
-    """Found by its name, before the data is read; the message lists what the task measures."""
+    """It is refused before the data is read; the message lists the task's metrics."""
     message = refused(study, "objective.metric=sharpe", code=2)
     assert (
         "objective.metric=sharpe: 'sharpe' is not measured; the task binary gives accuracy, auc, brier, f1" in message
@@ -533,8 +533,8 @@ def test_g23_an_objective_that_is_not_measured_is_refused(study: Study) -> None:
     assert study.finished() == {}
 
 
-def test_first_trials_that_fail_alike_end_the_study(study: Study) -> None:
-    """Two failures of one kind before any success are the study's fault: it ends with the cause, and exit code 6."""
+def test_equal_failures_of_the_first_trials_end_the_study(study: Study) -> None:
+    """Two equal failures before any success end the study with the cause and exit code 6."""
     curse = "if self.calls > 5: raise ValueError('the sixth batch is cursed')"
     with_model(study, wrapped(f"{curse}\n                    return self.net(x)"))
     study.experiment["search"]["trials"] = 5
@@ -546,7 +546,7 @@ def test_first_trials_that_fail_alike_end_the_study(study: Study) -> None:
 
 
 def test_g26_changed_code_is_refused_unless_allowed(study: Study) -> None:
-    """An edited plugin is noticed on resume; with the flag the study goes on, and each record names its code."""
+    """A resume detects an edited plugin; with the flag the study continues, and each record names its code."""
     with_model(study)
     study.run("search.trials=1")
     source = study.root / "site" / "scalecore-mlp" / "scalecore_mlp.py"
@@ -573,7 +573,7 @@ class Tired(nn.Module):
 
 
 def test_g38_a_study_whose_only_trial_failed_has_failed(study: Study) -> None:
-    """Exit code 6, with counts and reason in message, journal, status, console, and again when it is run again."""
+    """Exit code 6; message, journal, status and console have counts and reason, also when it is run again."""
     with_model(study, GOOD_NET.replace("nn.Tanh()", "Tired()"))
     source = study.root / "site" / "scalecore-mlp" / "scalecore_mlp.py"
     code = source.read_text().replace("from torch import nn", "from scalecore_tired import nn, Tired")

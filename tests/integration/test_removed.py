@@ -1,4 +1,4 @@
-"""A plugin package is uninstalled: the others and the core go on, and whoever needs it is told which one to install."""
+"""After a plugin package is uninstalled, everything else works, and messages name the package to install."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ USES = {
     "scalecore-hwmon": ("monitors.0", "monitor 'disk'"),
     "scalecore-analysis": ("analyses.0", "analysis 'results'"),
 }
-"""What the study of these tests uses of each package: the place in its file, and the component."""
+"""The component of each package that the study of these tests uses, with its key."""
 
 OTHERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "scalecore-market": ("dataset", "dataset 'market'", {"dataset": {"use": "market", "symbol": "SPY"}}),
     "scalecore-promotion": ("analyses.0", "analysis 'cross-budget'", {"analyses": ["cross-budget"]}),
     "scalecore-trackers": ("loggers.0", "logger 'tensorboard'", {"loggers": ["tensorboard"]}),
 }
-"""Packages that it does not use: place and component of a file that does, and what that file has instead."""
+"""Packages that it does not use: key and component of a file that does, and their replacement."""
 
 Python = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -49,15 +49,15 @@ def made(tmp_path_factory: pytest.TempPathFactory, bars: Path) -> Study:
 
 
 def without(package: str, folder: Path) -> Python:
-    """Runs `scalecore` in an environment that has everything that this one has, but for a package.
+    """Runs `scalecore` in a copy of this environment without one package.
 
-    Its site-packages are links to all entries of ours that are not the package's own.
+    Its site-packages are links to all entries of this environment's that do not belong to the package.
     """
     environment, kept = folder / "environment", folder / "kept"
     kept.mkdir()
     module = package.replace("-", "_")
     for place in site.getsitepackages():
-        # Python names folders that need not be there.
+        # Python lists folders that may not exist.
         for entry in Path(place).iterdir() if Path(place).is_dir() else ():
             if not re.search(rf"(^|_){module}(\W|$)", entry.name):
                 (kept / entry.name).symlink_to(entry)
@@ -79,9 +79,10 @@ def without(package: str, folder: Path) -> Python:
 
 
 @pytest.mark.parametrize("package", [*USES, *OTHERS])
-def test_the_others_go_on_without_it(package: str, made: Study, tmp_path: Path) -> None:
-    """The list of plugins lacks it and has all others; a file that needs it is refused with what to install, once; a
-    study that used it can be looked at and verified; a file that does not need it is fine.
+def test_everything_else_works_without_it(package: str, made: Study, tmp_path: Path) -> None:
+    """The list of plugins has all others, and a file that needs the package is refused with its name.
+
+    A study that used it can still be read and verified, and other files work.
     """
     scalecore = without(package, tmp_path)
     listed = json.loads(scalecore("plugins", "--json", folder=tmp_path).stdout)
@@ -125,7 +126,7 @@ def test_the_others_go_on_without_it(package: str, made: Study, tmp_path: Path) 
 
 
 def experiment_without(package: str, experiment: dict[str, Any]) -> dict[str, Any]:
-    """The same study with what is built in, in place of what the package provided."""
+    """The same study with built-in components in place of the package's."""
     search = {name: value for name, value in experiment["search"].items() if name != "startup_trials"}
     space = {"learning_rate": experiment["search"]["space"]["learning_rate"]}
     without_model = {name: value for name, value in experiment["search"].items() if name not in ("budget", "tolerance")}

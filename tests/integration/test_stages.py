@@ -1,4 +1,4 @@
-"""What `plan` and `run` print before their first result: a line at the beginning of each stage."""
+"""`plan` and `run` print a line at the beginning of each stage."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SLOW = """
 
 @pytest.mark.parametrize("command", ["plan", "run"])
 def test_a_stage_is_named_before_its_work(command: str, study: Study) -> None:
-    """A plugin that blocks when it is imported and when it reads its data: each time the line is there already."""
+    """The line is printed before a plugin that blocks is imported, and before it reads its data."""
     plugin(study, "scalecore-slow", "scalecore_slow", SLOW)
     study.experiment |= {"dataset": {"use": "slow"}, "loggers": ["console"]}
     study.write()
@@ -64,8 +64,8 @@ def test_a_stage_is_named_before_its_work(command: str, study: Study) -> None:
     assert rest.splitlines()[: len(stages)] == stages
 
 
-def test_a_study_that_continues_is_read_before_its_data(study: Study) -> None:
-    """A long journal takes its time, too."""
+def test_a_resumed_study_is_read_before_its_data(study: Study) -> None:
+    """Reading a long journal takes time too."""
     study.run("search.trials=1")
     for command in ("plan", "run"):
         done = study.cli(command, str(study.file), "search.trials=2")
@@ -77,7 +77,7 @@ def test_a_study_that_continues_is_read_before_its_data(study: Study) -> None:
 
 
 def test_the_smoke_step_is_announced_in_two_stages(study: Study) -> None:
-    """Memory is traced before the first step is made: both take seconds."""
+    """Tracing memory and the first step each take seconds."""
     done = study.run("search.trials=1")
     lines = done.stdout.splitlines()
     at = lines.index("predicting memory: tracing one step of the smallest and the largest shape")
@@ -85,8 +85,8 @@ def test_the_smoke_step_is_announced_in_two_stages(study: Study) -> None:
     assert lines[at + 2].startswith("smoke step took ")
 
 
-def test_stages_are_left_out_where_nobody_reads_them(study: Study) -> None:
-    """`--quiet` prints the end only, and `--json` nothing but JSON."""
+def test_quiet_and_json_omit_stages(study: Study) -> None:
+    """`--quiet` prints only the end, `--json` only JSON."""
     study.write()
     planned = study.cli("plan", str(study.file), "--json")
     assert planned.stderr == ""

@@ -1,4 +1,4 @@
-"""A whole study: it ends, its files agree with its journal, and it explains itself."""
+"""A complete study: its end, files, records, plan and status."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def architecture_of(record: dict[str, Any]) -> dict[str, int]:
 
 
 def test_every_file_exists_and_agrees_with_the_journal(study: Study) -> None:
-    """Trials, best, all trials, summaries and the table of results hold what the journal holds; all JSON is strict."""
+    """Trial files, best trial, summaries and the table of results match the journal; all JSON is strict."""
     study.run()
     records = study.finished()
     assert sorted(records) == [0, 1, 2, 3, 4]
@@ -70,7 +70,7 @@ def test_every_file_exists_and_agrees_with_the_journal(study: Study) -> None:
     assert all(row["d_model"] and row["param_count"] and row["data_checksum"] for row in rows)
 
 
-def test_the_record_says_what_ran(study: Study) -> None:
+def test_the_record_describes_the_trial(study: Study) -> None:
     """Counted parameters, hyper-parameters as used, seed, data and code are in each record.
 
     The logits of the best epoch are kept; no checkpoint is left behind.
@@ -98,8 +98,8 @@ def test_the_record_says_what_ran(study: Study) -> None:
     assert not list(study.folder.rglob("checkpoint*"))
 
 
-def test_g32_the_forced_extremes_come_first_and_the_plan_lists_them(study: Study) -> None:
-    """What the plan announces as forced is what the first trials ran, each label once."""
+def test_g32_forced_extremes_run_first_and_are_in_the_plan(study: Study) -> None:
+    """The first trials are the forced ones of the plan, each label once."""
     study.write()
     planned = json.loads(study.cli("plan", str(study.file), "--json").stdout)["planned"]
     assert planned
@@ -119,10 +119,10 @@ def test_g32_the_forced_extremes_come_first_and_the_plan_lists_them(study: Study
 
 
 def test_plan_writes_nothing(study: Study) -> None:
-    """`plan` and `run --dry-run` show the same and leave no trace."""
+    """`plan` and `run --dry-run` print the same and write nothing."""
     study.write()
     plan, dry = study.cli("plan", str(study.file)), study.cli("run", str(study.file), "--dry-run")
-    # Other tests run studies and write files on this machine at the same time, and the plan says so.
+    # Other tests run studies on this machine at the same time, which the plan reports.
     machine = re.compile("other runs:|GB free at")
     texts = [[line for line in one.stdout.splitlines() if not machine.search(line)] for one in (plan, dry)]
     assert texts[0] == texts[1]
@@ -137,8 +137,8 @@ def test_plan_writes_nothing(study: Study) -> None:
     assert sorted(path.name for path in study.root.iterdir()) == ["experiment.yaml"]
 
 
-def test_g56_the_plan_counts_what_crosses_a_gap(study: Study, bars: Path) -> None:
-    """A year is missing: the plan has the step, its row and what crosses it, and its JSON form the counts by part."""
+def test_g56_the_plan_counts_windows_across_a_gap(study: Study, bars: Path) -> None:
+    """With a missing year the plan has the gap, its row and the windows across it, and its JSON the counts by part."""
     frame = pd.read_parquet(bars)
     frame.drop(frame.index[200:461]).to_csv(study.root / "bars.csv", sep=";", decimal=",")
     study.experiment["guards"] = {"min_validation_samples": 50}
@@ -158,7 +158,7 @@ def test_g56_the_plan_counts_what_crosses_a_gap(study: Study, bars: Path) -> Non
 
 
 def test_the_total_is_a_total(study: Study) -> None:
-    """A finished study adds nothing when it is run again, and only the difference when the total is raised (G37)."""
+    """A finished study runs nothing again, and only the difference when the total is raised (G37)."""
     study.run()
     before = study.finished()
     study.run()
@@ -170,7 +170,7 @@ def test_the_total_is_a_total(study: Study) -> None:
 
 
 def test_the_seed_decides_everything(study: Study, tmp_path: Any) -> None:
-    """Two runs of one file in two folders give the same trials and the same weights; another seed does not."""
+    """Two runs of one file in two folders have the same trials and weights; another seed has others."""
     runs = []
     for name, seed in (("one", 5), ("two", 5), ("three", 6)):
         other = Study(study.root, {**study.experiment, "name": name, "seed": seed})
@@ -181,8 +181,8 @@ def test_the_seed_decides_everything(study: Study, tmp_path: Any) -> None:
     assert runs[0] != runs[2]
 
 
-def test_status_tells_where_a_study_is(study: Study) -> None:
-    """Works on the folder and on the experiment file, in words and as JSON; without a study it says so."""
+def test_status_reports_a_study(study: Study) -> None:
+    """It accepts the folder and the experiment file, prints text and JSON, and reports a missing study."""
     study.write()
     missing = study.cli("status", str(study.file), code=2)
     assert "no study here" in missing.stderr
@@ -195,9 +195,9 @@ def test_status_tells_where_a_study_is(study: Study) -> None:
 
 
 def test_g02_the_best_value_has_an_interval(study: Study) -> None:
-    """Every record holds the block-bootstrap intervals of its loss and metrics, and the best is shown with its.
+    """Every record has block-bootstrap intervals of its loss and metrics; the best value is shown with its interval.
 
-    Before the first trial, the smoke step shows what it cost and took.
+    Before the first trial, the smoke step reports its time and memory.
     """
     done = study.run("search.trials=2")
     records = study.finished()
@@ -210,7 +210,7 @@ def test_g02_the_best_value_has_an_interval(study: Study) -> None:
     smoke = next(event["results"] for event in study.events() if event["event"] == "smoke")
     assert all(one["seconds"] > 0 and one["peak_memory"] > 0 for one in smoke.values())
     assert all(one["micro_batch"] == 8 for one in smoke.values())
-    # Whatever torch was built for: what a process takes by itself is measured.
+    # The memory of a bare process is measured, so this does not depend on the build of torch.
     assert all(one["predicted_memory"] == pytest.approx(one["peak_memory"], rel=0.15) for one in smoke.values())
     assert f"smallest {smoke['smallest']['architecture']} {smoke['smallest']['seconds']:.1f} s" in done.stdout
     shown = f"val_loss {best['value']:.4f} ({interval['low']:.4f} to {interval['high']:.4f})"
@@ -228,7 +228,7 @@ def test_g02_the_best_value_has_an_interval(study: Study) -> None:
 def test_the_loss_of_the_file_is_what_trials_minimise(
     study: Study, target: str, loss: dict[str, Any], expected: dict[str, Any]
 ) -> None:
-    """It is in the plan, in the record with its weights as numbers, and in the head; `val_loss` stays the yardstick."""
+    """Plan, head and record (with weights as numbers) have it; `val_loss` still ranks the trials."""
     study.experiment["dataset"]["target"] = {"kind": target, "horizon": 1}
     study.experiment["training"]["loss"] = loss
     study.run("search.trials=1")
@@ -245,8 +245,8 @@ def test_the_loss_of_the_file_is_what_trials_minimise(
     assert best["val_training_loss"] != pytest.approx(best["val_loss"], rel=1e-3)
 
 
-def test_several_slots_run_trials_side_by_side(study: Study) -> None:
-    """With two slots two trials run at once, no forced trial is run twice, and the study reaches its total."""
+def test_several_slots_run_trials_in_parallel(study: Study) -> None:
+    """Two trials run at once, no forced trial is run twice, and the study reaches its total."""
     study.experiment["execution"]["slots"] = 2
     study.experiment["training"]["hyperparameters"]["epochs"] = 6
     study.experiment["search"]["trials"] = 6
@@ -262,8 +262,8 @@ def test_several_slots_run_trials_side_by_side(study: Study) -> None:
     assert most == 2
 
 
-def test_a_pruned_trial_keeps_its_last_value_and_says_why(study: Study) -> None:
-    """The strategy's pruner ends a trial after an epoch; it is in the tables with its reason, and never the best."""
+def test_a_pruned_trial_keeps_its_last_value_and_its_reason(study: Study) -> None:
+    """A trial that the pruner ends is in the tables with its reason, and is never the best."""
     study.experiment["search"] |= {
         "inner": "tpe",
         "forced": "none",
@@ -272,7 +272,7 @@ def test_a_pruned_trial_keeps_its_last_value_and_says_why(study: Study) -> None:
         "pruner": "median",
         "prune_after": 1,
     }
-    # Trials are compared with others of like depth: one depth, so that eight are enough.
+    # The pruner compares trials of similar depth: with one depth, eight trials suffice.
     study.experiment["model"]["n_layers"] = [2]
     study.experiment["search"]["space"]["learning_rate"] = {"log_uniform": [1e-7, 1e-2]}
     study.experiment["training"]["hyperparameters"] = {"epochs": 6, "warmup_steps": 0}

@@ -1,4 +1,4 @@
-"""A study on a real terminal: what it shows, and how it leaves the terminal, however it ends."""
+"""A study in a real terminal: its output, and the state of the terminal after every kind of end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIZE = (80, 24)
 
 
 class Terminal:
-    """A run of the study in a pseudo-terminal of its own, and the screen that a person would see."""
+    """A run of the study in a pseudo-terminal, with the screen that a user would see."""
 
     def __init__(self, study: Study) -> None:
         study.write()
@@ -44,11 +44,11 @@ class Terminal:
         self._reader = pyte.ByteStream(self.screen)
 
     def text(self) -> str:
-        """What stands on the screen, each bar as one `=`."""
+        """The text of the screen, each bar as one `=`."""
         return re.sub(r"\s*[━╸╺]+\s*", " = ", "\n".join(line.rstrip() for line in self.screen.display).strip())
 
     def read(self, until: Callable[[], object] = lambda: False) -> None:
-        """Take what is written until a condition holds, or the program has ended."""
+        """Read output until a condition is true or the program ends."""
         deadline = time.monotonic() + WAIT
         while not until():
             assert time.monotonic() < deadline, self.text()
@@ -60,10 +60,10 @@ class Terminal:
             self._reader.feed(found)
 
     def end(self) -> int:
-        """Read to the end; the exit code."""
+        """Read to the end and return the exit code."""
         self.read()
         os.close(self.leader)
-        # Nothing that would have to be undone was ever switched.
+        # No mode of the terminal was changed, so none must be restored.
         assert re.findall(rb"\x1b\[\?[0-9]+[hl]", self.raw) == []
         assert not self.screen.cursor.hidden
         assert self.screen.cursor.x == 0
@@ -71,10 +71,10 @@ class Terminal:
 
 
 def test_a_run_in_a_terminal_is_shown_and_ends_cleanly(study: Study) -> None:
-    """Two trials at once have a bar each; after kill -9, and after Ctrl-C, a prompt could follow."""
+    """Two running trials have a bar each; after kill -9 and after Ctrl-C the cursor is ready for a prompt."""
     study.experiment |= {"model": "linear", "search": {"use": "random", "trials": 2}}
     study.experiment["search"]["space"] = {"learning_rate": {"log_uniform": [1e-4, 1e-3]}}
-    # They shall not end by themselves.
+    # Trials must not end on their own.
     study.experiment["training"] |= {"hyperparameters": {"epochs": 9999}, "early_stopping": None, "checkpoint_every": 9}
     study.experiment["execution"]["slots"] = 2
     study.experiment["monitors"] = [{"use": "memory", "min_free_gb": 0.1, "warn_free_gb": 0.2}]

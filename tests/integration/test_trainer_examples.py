@@ -18,13 +18,13 @@ EXAMPLE = ROOT / "examples" / "function-trainer"
 
 
 def training(function: str) -> dict[str, object]:
-    """The section `training` with a function of the example, for two epochs."""
+    """The section `training` with a function of the examples, for two epochs."""
     target = f"{EXAMPLE / function}:train"
     return {"use": "function", "target": target, "threads": 1, "hyperparameters": {"epochs": 2}}
 
 
 class TestScikitLearn(TrainerContract):
-    """A model of scikit-learn's, pickled into checkpoints."""
+    """A scikit-learn model, pickled into checkpoints."""
 
     experiment = MappingProxyType(
         {"plugins": [str(EXAMPLE / "mlp.py")], "model": "sklearn-mlp", "training": training("train.py")}
@@ -32,7 +32,7 @@ class TestScikitLearn(TrainerContract):
 
 
 class TestPlainLoop(TrainerContract):
-    """A loop of one's own in PyTorch, with its optimizer and its noise in checkpoints."""
+    """A user's PyTorch loop, with optimizer and random state in checkpoints."""
 
     experiment = MappingProxyType(
         {
@@ -53,7 +53,7 @@ class TestMlp(PluginFileContract):
 
 @pytest.mark.parametrize(("name", "trials"), [("sklearn", 6), ("torch", 4)])
 def test_the_example_runs(tmp_path: Path, name: str, trials: int) -> None:
-    """Under its budget, with predictions and a report; the study is whole."""
+    """It stays within its budget, stores predictions and a report, and `verify` finds nothing wrong."""
     study = tmp_path / "study"
     commands = ["run", str(EXAMPLE / f"{name}.yaml"), f"output={study}"], ["verify", str(study)], ["report", str(study)]
     for arguments in commands:

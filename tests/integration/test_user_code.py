@@ -1,4 +1,4 @@
-"""A study with loss, metric, optimizer and schedule of the user's, all in one file."""
+"""A study with a user's loss, metric, optimizer and schedule in one file."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ loggers: [files, csv]
 
 
 def cli(*arguments: str | Path) -> Result:
-    """A command in this process, its attempts in their own, and without installed plugins."""
+    """Run a command in this process, without installed plugins; attempts are separate processes."""
     return CliRunner().invoke(main, [*map(str, arguments), "--no-plugins"], catch_exceptions=False)
 
 
@@ -109,8 +109,8 @@ def mine(finished: Path, tmp_path: Path) -> Path:
     return shutil.copytree(finished, tmp_path / "moved")
 
 
-def test_a_study_trains_measures_and_ranks_by_them(finished: Path) -> None:
-    """The record names them without folders, the rate is that of the schedule, and the study is whole."""
+def test_a_study_uses_the_users_code(finished: Path) -> None:
+    """The record names them without folders, the learning rate follows the schedule, and the study is valid."""
     study = finished / "study"
     for record in records(study):
         attributes = record["user_attrs"]
@@ -129,7 +129,7 @@ def test_a_study_trains_measures_and_ranks_by_them(finished: Path) -> None:
 
 
 def test_a_moved_project_continues(mine: Path) -> None:
-    """By the experiment file and by the study's folder; the file may lie elsewhere too."""
+    """Through the experiment file or the study's folder, also with the code in another folder."""
     ok("run", mine / "e.yaml", "search.trials=3")
     ok("run", mine / "study" / "experiment.yaml", "search.trials=4")
     (mine / "own" / "code.py").rename(mine / "code.py")
@@ -142,7 +142,7 @@ def test_a_moved_project_continues(mine: Path) -> None:
 
 
 def test_g26_a_changed_file_is_changed_code(mine: Path) -> None:
-    """Continuing needs `--allow-changed-code`, and the records name both versions."""
+    """A resume needs `--allow-changed-code`; the records name both versions."""
     path = mine / "own" / "code.py"
     path.write_text(f"{CODE}\n# another thought\n")
     refused = cli("run", mine / "e.yaml", "search.trials=3")
@@ -155,7 +155,7 @@ def test_g26_a_changed_file_is_changed_code(mine: Path) -> None:
 
 
 def test_g26_a_file_that_changes_while_a_study_runs_ends_it(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No trial is trained with other code than its record names, none counts as failed, and the study continues."""
+    """No trial is trained with other code than in its record, none fails, and the study can be resumed."""
     path = mine / "own" / "code.py"
     monkeypatch.setenv("CHANGE_FILE", str(path))
     refused = cli("run", mine / "e.yaml", "search.trials=6")
@@ -170,7 +170,7 @@ def test_g26_a_file_that_changes_while_a_study_runs_ends_it(mine: Path, monkeypa
 
 
 def test_another_option_is_another_experiment(mine: Path) -> None:
-    """What trains the model may not change within a study (G22)."""
+    """Training code may not change within a study (G22)."""
     refused = cli("run", mine / "e.yaml", "training.loss.scale=0.7", "search.trials=3")
     assert refused.exit_code == 5
     assert "training.loss.scale: 0.5 -> 0.7" in refused.stderr
@@ -179,8 +179,8 @@ def test_another_option_is_another_experiment(mine: Path) -> None:
     assert "contains a study of another experiment" in refused.stderr
 
 
-def test_a_study_whose_file_is_gone_can_be_looked_at(mine: Path) -> None:
-    """Status and verify need no code of the user's; continuing says which file is missing."""
+def test_a_study_whose_plugin_file_is_missing_can_be_read(mine: Path) -> None:
+    """`status` and `verify` need no user code; `run` names the missing file."""
     (mine / "own" / "code.py").unlink()
     for command in ("status", "verify"):
         done = CliRunner().invoke(main, [command, str(mine / "study")])
@@ -191,8 +191,8 @@ def test_a_study_whose_file_is_gone_can_be_looked_at(mine: Path) -> None:
     assert done.stderr.splitlines()[0] == f"{mine}/e.yaml:10:15: training.loss.use: {gone}"
 
 
-def test_an_objective_that_never_has_a_value_makes_no_result(mine: Path) -> None:
-    """Its trials end with the reason, and none with a number."""
+def test_an_objective_without_values_has_no_result(mine: Path) -> None:
+    """Its trials end with the reason and without a value."""
     done = cli(
         *("run", mine / "e.yaml", "output=other", "training.metrics=[own/code.py:never]", "objective.metric=never"),
     )
@@ -202,8 +202,8 @@ def test_an_objective_that_never_has_a_value_makes_no_result(mine: Path) -> None
         assert record["reason"] == "never has no value in any epoch"
 
 
-def test_a_final_model_is_evaluated_with_them(mine: Path) -> None:
-    """Retrained and measured on test data with the user's loss and metrics, in the moved project."""
+def test_evaluate_uses_the_users_code(mine: Path) -> None:
+    """`evaluate` uses the user's loss and metrics, also in the moved project."""
     ok("evaluate", mine / "study", "--quiet")
     (folder,) = (mine / "study" / "promoted").iterdir()
     assert json.loads((folder / "evaluation.json").read_text())["test"]["metrics"]["hit_rate"] is not None
@@ -211,7 +211,7 @@ def test_a_final_model_is_evaluated_with_them(mine: Path) -> None:
 
 
 def test_an_interrupted_trial_continues_with_the_optimizers_state(tmp_path: Path, bars: Path) -> None:
-    """From its checkpoint, to the weights of a study that nothing happened to."""
+    """From its checkpoint it reaches the weights of an uninterrupted study."""
     found = []
     for place in ("whole", "killed"):
         study = Study(tmp_path / place, tiny_experiment(bars))

@@ -1,4 +1,4 @@
-"""`scalecore verify` finds whatever is lost, doubled, changed, unexplained or left over."""
+"""`scalecore verify` finds everything that is lost, duplicated, changed, unexplained or left over."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Lines = list[dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, bars: Path) -> Study:
-    """A completed study, made once; tests damage copies of it."""
+    """A completed study; tests damage copies of it."""
     study = Study(tmp_path_factory.mktemp("whole"), tiny_experiment(bars))
     study.experiment["search"]["trials"] = 2
     study.experiment["loggers"] = ["files"]
@@ -36,7 +36,7 @@ def copy(whole: Study, tmp_path: Path) -> Path:
 
 
 def verify(folder: Path) -> tuple[int, list[str], list[str]]:
-    """Exit code, what is wrong, and what is noted."""
+    """Run `verify` and return exit code, faults and notes."""
     done = CliRunner().invoke(main, ["verify", str(folder), "--json"], catch_exceptions=False)
     (checks,) = json.loads(done.stdout).values()
     texts = {level: [f"{c['subject']}: {c['message']}" for c in checks if c["level"] == level] for level in LEVELS}
@@ -47,7 +47,7 @@ LEVELS = ("ok", "note", "wrong")
 
 
 def rewrite(folder: Path, change: Callable[[Lines], Lines]) -> None:
-    """Change the journal's events, and number them anew."""
+    """Change the journal's events and renumber them."""
     journal = folder / "journal.jsonl"
     events = change([json.loads(line) for line in journal.read_text().splitlines()])
     journal.write_text("".join(json.dumps({**event, "seq": at}) + "\n" for at, event in enumerate(events)))
@@ -57,8 +57,8 @@ def of(events: Lines, name: str, number: int) -> dict[str, Any]:
     return next(event for event in events if event["event"] == name and event.get("number") == number)
 
 
-def test_a_completed_study_is_whole(copy: Path) -> None:
-    """Exit code 0, and what was looked at is said for people."""
+def test_a_completed_study_has_no_faults(copy: Path) -> None:
+    """Exit code 0, with a line for each check."""
     assert verify(copy) == (0, [], [])
     shown = CliRunner().invoke(main, ["verify", str(copy)])
     assert "  ok     trials: 2 finished, no duplicates; every trial without a value has a reason\n" in shown.stdout
@@ -100,15 +100,15 @@ def changed(**values: Any) -> Callable[[Lines], Lines]:
     ],
 )
 def test_a_changed_journal_is_found(copy: Path, change: Callable[[Lines], Lines], expected: str) -> None:
-    """What was doubled, lost or altered is named, with exit code 9."""
+    """Duplicated, lost and changed entries are reported with exit code 9."""
     rewrite(copy, change)
     code, wrong, _ = verify(copy)
     assert code == 9
     assert any(text.startswith(expected) for text in wrong), wrong
 
 
-def test_a_damaged_line_is_the_only_answer(copy: Path) -> None:
-    """Nothing can be said of a journal that cannot be read."""
+def test_only_the_damaged_line_is_reported(copy: Path) -> None:
+    """A journal that cannot be read is not checked further."""
     journal = copy / "journal.jsonl"
     lines = journal.read_bytes().splitlines(keepends=True)
     lines[3] = lines[3][:50] + b"\x00" + lines[3][51:]
@@ -123,8 +123,8 @@ def test_a_damaged_line_is_the_only_answer(copy: Path) -> None:
     "name",
     ["tiny_4000_best.json", "tiny_all_trials.json", "tiny_study_summary.md", "trials/trial_0001.json"],
 )
-def test_a_derived_file_that_is_not_what_the_journal_gives_is_found(copy: Path, name: str) -> None:
-    """Changed by hand, or missing."""
+def test_a_derived_file_that_differs_from_the_journal_is_found(copy: Path, name: str) -> None:
+    """A derived file that was edited or is missing is reported."""
     (copy / name).write_text((copy / name).read_text().replace("completed", "compleated"))
     code, wrong, _ = verify(copy)
     assert (code, wrong) == (
@@ -135,8 +135,8 @@ def test_a_derived_file_that_is_not_what_the_journal_gives_is_found(copy: Path, 
     assert verify(copy)[1] == [f"logger files: {name} is missing; run the study again to rebuild it"]
 
 
-def test_what_a_kill_leaves_is_a_note(copy: Path) -> None:
-    """A torn line, an unfinished trial and files that are behind are put right by the next run."""
+def test_traces_of_a_kill_are_notes(copy: Path) -> None:
+    """The next run repairs a torn line, an unfinished trial and outdated files."""
     rewrite(copy, lambda events: events[: events.index(of(events, "trial_finished", 1))])
     with (copy / "journal.jsonl").open("a") as stream:
         stream.write('{"seq": 99')
@@ -150,8 +150,8 @@ def test_what_a_kill_leaves_is_a_note(copy: Path) -> None:
     assert text in notes
 
 
-def test_a_process_and_a_checkpoint_that_are_left_over_are_found(copy: Path) -> None:
-    """An attempt that lives on without a driver; a checkpoint of a trial that has ended."""
+def test_leftover_processes_and_checkpoints_are_found(copy: Path) -> None:
+    """An attempt without a driver and a checkpoint of an ended trial are reported."""
     import os
 
     import psutil
@@ -169,7 +169,7 @@ def test_a_process_and_a_checkpoint_that_are_left_over_are_found(copy: Path) -> 
 
 
 def test_changed_predictions_are_found(copy: Path) -> None:
-    """They are those of their trial, or they are named."""
+    """Predictions that do not match their trial are reported."""
     (path,) = (copy / "predictions").glob("trial_0001.npz")
     path.write_bytes(path.read_bytes()[:-1])
     code, wrong, _ = verify(copy)

@@ -1,4 +1,4 @@
-"""The project of version 0.1 in a folder where a test may change it."""
+"""A copy of the project of version 0.1 that a test may change."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Project:
         return self.path / "studies" / name
 
     def scalecore(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        """Run a command in the project, with the kernels that the golden figures were computed with."""
+        """Run a command in the project with the kernels of the golden results."""
         return subprocess.run(
             [sys.executable, "-m", "scalecore", *map(str, arguments)],
             cwd=self.path,
@@ -41,7 +41,7 @@ class Project:
         )
 
     def records(self, name: str) -> dict[int, dict[str, Any]]:
-        """The records of the journal by trial."""
+        """The journal's records by trial number."""
         import json
 
         lines = (self.study(name) / "journal.jsonl").read_text().splitlines()
@@ -50,7 +50,7 @@ class Project:
 
 
 def project_in(path: Path, *, made_in: Path) -> Project:
-    """The project in `path`, with files that say that it was made in another place."""
+    """Copy the project to `path`; its files name `made_in` as their original place."""
     shutil.copytree(HERE / "v0_1", path)
     for file in path.rglob("*"):
         if file.suffix in TEXTS and MARKER in (text := file.read_text()):
@@ -66,7 +66,7 @@ def project(tmp_path: Path) -> Project:
 
 @pytest.fixture
 def moved(tmp_path: Path) -> Project:
-    """The place where it was made is gone."""
+    """The project in a new place; its original place does not exist."""
     return project_in(
         tmp_path.resolve() / "new home \u00e9" / "project", made_in=tmp_path.resolve() / "old" / "project"
     )

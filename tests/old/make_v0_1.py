@@ -1,10 +1,10 @@
-"""Makes `v0_1/`: studies as scalecore 0.1 left them, and `golden.json`: what their trainings give undisturbed.
+"""Created `v0_1/`, studies of scalecore 0.1, and `golden.json`, the results of the same trials without interruption.
 
-Run once, in an environment with all packages of commit eca72b7, from the root of that commit:
+It was run once, in an environment with all packages of commit eca72b7, from the root of that commit:
 
     python tests/old/make_v0_1.py
 
-It is kept so that what the files are can be read; later versions cannot make them again.
+It is kept to document the files; later versions cannot create them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ RANDOM = {"use": "random", "budget": 4000, "tolerance": 0.6, "trials": 2, "space
 
 
 def prices(path: Path) -> None:
-    """900 days of made-up prices whose next day depends a little on the last ones, with three classes of return."""
+    """900 days of made-up prices, each weakly dependent on the previous day, with three classes of return."""
     generator = np.random.default_rng(3)
     noise = generator.normal(0, 0.01, 900)
     returns = noise + 0.4 * np.concatenate([[0.0], noise[:-1]])
@@ -101,7 +101,7 @@ def experiments() -> list[dict[str, Any]]:
 
 
 class Made(Study):
-    """A study whose experiment file has its own name, in the project of all."""
+    """A study in the common project, with an experiment file of its name."""
 
     @property
     def file(self) -> Path:
@@ -109,7 +109,7 @@ class Made(Study):
 
 
 def ran(study: Study, *, fails: int | None, stops: int | None) -> None:
-    """Run; trial `fails` is killed in its middle, and the study is stopped in the middle of trial `stops`."""
+    """Run the study; kill trial `fails` during training, and stop the study during trial `stops`."""
     places = {one: f"trial_{one:04d}/attempt_0/epochs.jsonl" for one in (fails, stops) if one is not None}
     for place in places.values():
         study.hold(place, beside=["checkpoint.json"])
@@ -128,7 +128,7 @@ def ran(study: Study, *, fails: int | None, stops: int | None) -> None:
 
 
 def golden(study: Study) -> dict[str, Any]:
-    """Weights and value of every trial that has them."""
+    """Weights and value of every trial that has both."""
     found = {}
     for number, record in sorted(study.finished().items()):
         if record["state"] == "completed":
@@ -142,7 +142,7 @@ def golden(study: Study) -> dict[str, Any]:
 
 def main() -> None:
     os.environ.update(PORTABLE)
-    # Resolved, so that the marker finds every place.
+    # Resolved, so that the marker replaces every path.
     root = Path(tempfile.mkdtemp(prefix="studies-of-0.1-")).resolve()
     twin_root = Path(tempfile.mkdtemp(prefix="undisturbed-")).resolve()
     figures = {}

@@ -1,11 +1,11 @@
-"""What the maker of the old studies and their tests share."""
+"""Definitions shared by the script that created the old studies and by their tests."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 MARKER = "@PROJECT@"
-"""Stands in the files for the folder in which the studies were made."""
+"""Placeholder in the files for the folder in which the studies were created."""
 
 TEXTS = (".json", ".jsonl", ".yaml", ".md", ".csv", ".txt")
 
@@ -15,11 +15,11 @@ PORTABLE = {
     "MKL_CBWR": "COMPATIBLE",
     "OMP_NUM_THREADS": "1",
 }
-"""Kernels that every x86-64 processor has, so that weights are the same to the last bit on all of them."""
+"""Kernels that every x86-64 processor has, so that weights are bit-identical on all of them."""
 
 
 def vendor() -> str:
-    """The processor's vendor, `unknown` where Linux does not say."""
+    """The processor's vendor, or `unknown`."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Hand-made edits of a journal: each command answers with one error that names file and line, or goes on (B8)."""
+"""Edited journals: each command reports one error with file and line, or works (B8)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FINISHED, STARTED, ENDED, ASKED = 6, 4, 5, 3
 
 
 def at(index: int, old: bytes | None, new: bytes) -> Edit:
-    """The first `old` of a line replaced; the line as a whole where `old` is None."""
+    """Replace the first `old` of a line, or the whole line if `old` is None."""
 
     def edit(lines: Lines) -> Lines:
         assert old is None or old in lines[index], (old, lines[index][:200])
@@ -39,7 +39,7 @@ def at(index: int, old: bytes | None, new: bytes) -> Edit:
 
 
 def key(index: int, path: str, value: Any) -> Edit:
-    """A value below `path` replaced, or removed where it is `...`."""
+    """Replace the value at `path`, or remove it if `value` is `...`."""
 
     def edit(lines: Lines) -> Lines:
         content = json.loads(lines[index])
@@ -59,7 +59,7 @@ def key(index: int, path: str, value: Any) -> Edit:
 
 
 def anew(lines: Lines) -> Lines:
-    """Numbered as if nothing had happened."""
+    """Renumber the events without gaps."""
     return [re.sub(rb'^\{"seq":\d+', b'{"seq":%d' % number, line) for number, line in enumerate(lines)]
 
 
@@ -157,7 +157,7 @@ DAMAGED: dict[str, tuple[Edit, int, str]] = {
     "an unknown end": (key(-1, "end", "paused"), 40, "end: expected one of completed, exhausted, stopped"),
     "an unknown end of an attempt": (key(ENDED, "class", "vanished"), 6, "class: expected one of completed, pruned"),
 }  # fmt: skip
-"""By a name: the edit, the line counted from 1 that the error names, and what it says."""
+"""For each name: the edit, and the line (counted from 1) and the text of the error."""
 
 WHOLE_AFTER_ALL: dict[str, Edit] = {
     "a torn last line": lambda lines: [*lines[:-1], lines[-1][:40]],
@@ -172,7 +172,7 @@ WHOLE_AFTER_ALL: dict[str, Edit] = {
     "a long line": key(FINISHED, "record.reason", "x" * 2_000_000),
     "no number of the format": key(0, "format", None),
 }
-"""What is passed over, with the study as it was."""
+"""Edits that are ignored; the study stays the same."""
 
 COMMANDS = {
     "status": ["status", "{study}"],
@@ -191,14 +191,14 @@ COMMANDS = {
 
 
 def edited(project: Project, edit: Edit) -> Path:
-    """The study of the project with another journal; the file of the journal."""
+    """Write the edited journal and return its file."""
     journal = project.study("classification") / "journal.jsonl"
     journal.write_bytes(b"".join(edit(journal.read_bytes().splitlines(keepends=True))))
     return journal
 
 
 def call(project: Project, *arguments: str) -> tuple[int, str]:
-    """The exit code of a command and its messages; an exception that is no expected error is raised."""
+    """Run a command and return its exit code and messages; unexpected exceptions are raised."""
     places = {"study": str(project.study("classification")), "project": str(project.path)}
     with chdir(project.path):
         done = CliRunner().invoke(main, [one.format(**places) for one in arguments], catch_exceptions=False)
@@ -206,13 +206,13 @@ def call(project: Project, *arguments: str) -> tuple[int, str]:
 
 
 def test_b8_there_are_fifty_edits() -> None:
-    """As the specification asks for."""
+    """The number that the specification requires."""
     assert len(DAMAGED) + len(WHOLE_AFTER_ALL) >= 50
 
 
 @pytest.mark.parametrize("name", DAMAGED)
 def test_b8_a_damaged_journal_is_one_error_with_its_line(name: str, project: Project) -> None:
-    """In `status` and `verify`, with exit codes 6 and 9; the file stays as it is."""
+    """`status` and `verify` end with exit codes 6 and 9; the file is not changed."""
     edit, line, said = DAMAGED[name]
     journal = edited(project, edit)
     before = journal.read_bytes()
@@ -231,8 +231,8 @@ def test_b8_a_damaged_journal_is_one_error_with_its_line(name: str, project: Pro
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("name", ["a null record", "a missing question", "a plan without data"])
-def test_b8_every_command_says_so(name: str, command: str, project: Project) -> None:
-    """The same error, with exit code 6, before anything is done."""
+def test_b8_every_command_reports_it(name: str, command: str, project: Project) -> None:
+    """The same error with exit code 6, before anything else."""
     edit, line, said = DAMAGED[name]
     journal = edited(project, edit)
     before = {path: path.read_bytes() for path in project.path.rglob("*") if path.is_file()}
@@ -245,7 +245,7 @@ def test_b8_every_command_says_so(name: str, command: str, project: Project) -> 
 
 
 @pytest.mark.parametrize("name", WHOLE_AFTER_ALL)
-def test_b8_what_does_no_harm_is_passed_over(name: str, project: Project) -> None:
+def test_b8_harmless_edits_are_ignored(name: str, project: Project) -> None:
     """The study is read as before."""
     expected = json.loads(call(project, "status", "{study}", "--json")[1])
     journal = edited(project, WHOLE_AFTER_ALL[name])
@@ -261,7 +261,7 @@ def test_b8_what_does_no_harm_is_passed_over(name: str, project: Project) -> Non
 
 
 def test_a_journal_of_a_later_format_is_refused(project: Project) -> None:
-    """With both numbers and what to do; by `verify` too, which cannot judge it."""
+    """The message has both numbers and the remedy, also for `verify`, which cannot check it."""
     journal = edited(project, key(0, "format", 7))
     for command in (["status", "{study}"], ["verify", "{study}"], COMMANDS["run"], COMMANDS["report"]):
         code, output = call(project, *command)
@@ -272,8 +272,8 @@ def test_a_journal_of_a_later_format_is_refused(project: Project) -> None:
         ) in output
 
 
-def test_a_format_that_is_no_number_is_damage(project: Project) -> None:
-    """Not a later one."""
+def test_a_format_that_is_not_a_number_is_damage(project: Project) -> None:
+    """It is not reported as a later format."""
     for wrong in ("1", True, [1]):
         journal = edited(project, key(0, "format", wrong))
         with pytest.raises(StudyError, match=r"journal\.jsonl:1: .* Problem: format: expected an integer"):
@@ -292,7 +292,7 @@ JSON_VALUES = st.recursive(
 )
 @given(data=st.data())
 def test_b8_any_single_edit_is_read_or_refused(data: st.DataObject, project: Project) -> None:
-    """A value, a key, some bytes or a line replaced, removed or repeated anywhere in the journal."""
+    """Values, keys, bytes and lines are replaced, removed or repeated anywhere in the journal."""
     journal = project.study("classification") / "journal.jsonl"
     lines = (Path(__file__).parent / "v0_1/studies/classification/journal.jsonl").read_bytes().splitlines(keepends=True)
     index = data.draw(st.integers(0, len(lines) - 1))

@@ -1,4 +1,4 @@
-"""Studies of version 0.1 are read, reported and verified as they are, and finished as they would have been."""
+"""Studies of version 0.1 are read, reported and verified unchanged, and finished with the same results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STUDIES = ("classification", "forecast", "confirmed")
 
 
 def check_golden(record: dict[str, Any], figures: dict[str, Any], golden: dict[str, Any]) -> None:
-    """The same trial with the same result: to the bit on a processor of the vendor that the figures come from."""
+    """Compare a trial with its golden result: bit by bit on a processor of the same vendor, else approximately."""
     assert record["hash"] == figures["hash"]
     assert record["value"] == pytest.approx(figures["value"], rel=1e-4)
     if vendor() == golden["made"]["vendor"]:
@@ -28,7 +28,7 @@ def check_golden(record: dict[str, Any], figures: dict[str, Any], golden: dict[s
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_verify_finds_nothing_wrong(project: Project, name: str) -> None:
-    """An untouched study of 0.1 is whole, and verifying leaves it untouched."""
+    """A study of 0.1 is complete, and `verify` does not change it."""
     before = {path: path.read_bytes() for path in project.path.rglob("*") if path.is_file()}
     done = project.scalecore("verify", project.study(name))
     assert done.returncode == 0, done.stdout + done.stderr
@@ -36,7 +36,7 @@ def test_verify_finds_nothing_wrong(project: Project, name: str) -> None:
 
 
 def test_status_reads_states_and_values(project: Project) -> None:
-    """Finished, failed, pruned and half-trained trials of 0.1 are told apart, each with its value."""
+    """`status` lists finished, failed, pruned and unfinished trials of 0.1, with their values."""
     done = project.scalecore("status", project.study("classification"), "--json")
     assert done.returncode == 0, done.stderr
     status = json.loads(done.stdout)
@@ -50,7 +50,7 @@ def test_status_reads_states_and_values(project: Project) -> None:
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_status_and_report_are_written(project: Project, name: str, golden: dict[str, Any]) -> None:
-    """The page of a study of 0.1 names the value of every finished trial."""
+    """The report of a study of 0.1 has the value of every finished trial."""
     done = project.scalecore("status", project.study(name))
     assert done.returncode == 0, done.stderr
     assert name in done.stdout
@@ -67,7 +67,7 @@ def test_status_and_report_are_written(project: Project, name: str, golden: dict
 def test_run_finishes_a_half_trained_trial_with_the_golden_weights(
     project: Project, name: str, number: int, golden: dict[str, Any]
 ) -> None:
-    """A trial stopped in its middle by 0.1 ends as if it had never been stopped, and the finished ones stay."""
+    """A trial that 0.1 stopped ends with the uninterrupted result; finished trials stay."""
     before = project.records(name)
     done = project.scalecore("run", project.path / f"{name}.yaml", "--allow-changed-code")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -81,8 +81,8 @@ def test_run_finishes_a_half_trained_trial_with_the_golden_weights(
     assert project.scalecore("run", project.path / f"{name}.yaml").returncode == 0, "asked for once"
 
 
-def test_g26_a_study_of_0_1_is_not_continued_unasked(project: Project) -> None:
-    """The message names the versions, then the sources, and the option; nothing is written."""
+def test_g26_a_study_of_0_1_is_not_continued_without_the_option(project: Project) -> None:
+    """The message names versions, sources and the option; nothing is written."""
     journal = (project.study("forecast") / "journal.jsonl").read_bytes()
     done = project.scalecore("run", project.path / "forecast.yaml")
     assert done.returncode == 5
@@ -93,7 +93,7 @@ def test_g26_a_study_of_0_1_is_not_continued_unasked(project: Project) -> None:
         done.stderr,
     )
     assert told is not None, done.stderr
-    # Python and libraries of this machine may be other ones, too.
+    # Python and libraries of this machine may differ as well.
     changes = dict(one.split(" ", 1) for one in told[1].split(", "))
     assert changes["scalecore"] == changes["scalecore-patchtst"] == f'"0.1.0" -> "{__version__}"'
     assert list(changes)[-2:] == ["code", "code:results"]
@@ -105,7 +105,7 @@ def test_g26_a_study_of_0_1_is_not_continued_unasked(project: Project) -> None:
 def test_a_new_study_of_the_same_file_has_the_golden_weights(
     project: Project, name: str, golden: dict[str, Any]
 ) -> None:
-    """The same experiment anew: same hashes, same seeds, same weights as 0.1."""
+    """A new study of the same experiment has the hashes, seeds and weights of 0.1."""
     shutil.rmtree(project.study(name))
     done = project.scalecore("run", project.path / f"{name}.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -116,7 +116,7 @@ def test_a_new_study_of_the_same_file_has_the_golden_weights(
 
 
 def test_a_confirmed_study_needs_no_new_training(project: Project) -> None:
-    """`confirm` finds the replicates of 0.1 and trains none again; its table is the one of 0.1."""
+    """`confirm` uses the replicates of 0.1 and prints the table of 0.1."""
     folder = project.study("confirmed")
     journal = (folder / "confirm" / "journal.jsonl").read_bytes()
     before = json.loads((folder / "confirm" / "confirmation.json").read_text())
@@ -132,7 +132,7 @@ def test_a_confirmed_study_needs_no_new_training(project: Project) -> None:
 
 
 def test_a_promoted_model_still_predicts(project: Project) -> None:
-    """The model that 0.1 promoted is applied to its own data."""
+    """`predict` applies the model that 0.1 promoted to its data."""
     model = project.study("confirmed") / "promoted" / "trial_0001"
     out = project.path / "predictions.csv"
     done = project.scalecore("predict", model, project.path / "data" / "prices.csv", "--output", out)
@@ -141,7 +141,7 @@ def test_a_promoted_model_still_predicts(project: Project) -> None:
 
 
 def test_g28_a_moved_study_of_0_1_is_finished(moved: Project, golden: dict[str, Any]) -> None:
-    """The journal names the data by a place that is gone; the data are the same, and so is the result."""
+    """The journal's path to the data no longer exists; the data and the result are the same."""
     done = moved.scalecore("verify", moved.study("forecast"))
     assert done.returncode == 0, done.stdout + done.stderr
     done = moved.scalecore("run", moved.path / "forecast.yaml", "--allow-changed-code")
@@ -151,7 +151,7 @@ def test_g28_a_moved_study_of_0_1_is_finished(moved: Project, golden: dict[str, 
 
 
 def test_g28_a_moved_and_renamed_study_of_0_1_is_used_after_its_search(moved: Project) -> None:
-    """`confirm` finds its replicates, `evaluate` its data, `predict` the dataset of a model, all in the new place."""
+    """In the new place `confirm` finds replicates, `evaluate` the data and `predict` the model's dataset."""
     folder = moved.study("confirmed").rename(moved.study("renamed"))
     journal = folder / "confirm" / "journal.jsonl"
     started = journal.read_bytes().count(b'"attempt_started"')
@@ -167,7 +167,7 @@ def test_g28_a_moved_and_renamed_study_of_0_1_is_used_after_its_search(moved: Pr
 
 
 def test_export_writes_the_table_of_0_1_again(project: Project) -> None:
-    """From the studies' folders alone, each trial once however often."""
+    """From the studies' folders, each trial once, also if repeated."""
     table = project.path / "studies" / "experiment_results.csv"
     before = sorted(table.read_text().splitlines())
     table.unlink()

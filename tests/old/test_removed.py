@@ -1,4 +1,4 @@
-"""Studies of 0.1 that were run with loggers that are gone are read as ever, and continued without them."""
+"""Studies of 0.1 that used removed loggers are read as before and continued without these."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOGGERS = [name for kind, name in REMOVED if kind == "logger" and "." not in nam
 
 @pytest.fixture
 def named(project: Project) -> Project:
-    """The project as if its studies had been run with all of them: in both files and in the journal."""
+    """The project, with all removed loggers in the experiment files and journals."""
     for study in ("classification", "forecast"):
         folder = project.study(study)
         own = project.path / f"{study}.yaml"
@@ -41,8 +41,8 @@ def named(project: Project) -> Project:
 WARNINGS = [f"warning: {removed('logger', name)}" for name in LOGGERS]
 
 
-def test_every_command_that_reads_it_warns_once(named: Project) -> None:
-    """What is printed is what it was, and stderr names each logger once, for one study and for several."""
+def test_every_command_that_reads_the_study_warns_once(named: Project) -> None:
+    """The output is unchanged; stderr names each logger once, for one and several studies."""
     folder = named.study("classification")
     out = named.path / "page"
     for arguments in (
@@ -61,7 +61,7 @@ def test_every_command_that_reads_it_warns_once(named: Project) -> None:
 
 @pytest.mark.parametrize("file", ["forecast.yaml", "studies/forecast/experiment.yaml"])
 def test_run_continues_without_them(named: Project, file: str) -> None:
-    """One warning for each; from then on the study does not name them any more."""
+    """One warning for each; afterwards the study does not name them."""
     assert named.scalecore("plan", file, "--allow-changed-code").stderr.splitlines() == WARNINGS
     done = named.scalecore("run", file, "--allow-changed-code")
     assert done.returncode == 0, done.stdout + done.stderr

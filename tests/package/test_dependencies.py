@@ -1,4 +1,4 @@
-"""Every package declares what it imports, so that `pip install` of it alone brings all that it needs."""
+"""Every package declares the distributions that it imports."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ DISTRIBUTIONS = {
     "vl_convert": "vl-convert-python",
     "yaml": "pyyaml",
 }
-"""Modules that are not called as their distributions are, apart from `_` for `-`."""
+"""Modules whose name differs from that of their distribution by more than `_` for `-`."""
 WITHOUT = {
     "scalecore": {
         "torch": {"api/data_report.py", "api/model.py", "api/module.py", "testing/fakes.py"},
         "threadpoolctl": {"builtin/function_worker.py"},
     }
 }
-"""Where a package imports what it does not need: torch for annotations, which are Any where it is missing, and in the
-model that tests of others build, who have a trainer of it; threadpoolctl where a library of the user's has brought it.
+"""Imports that a package does not require: torch for annotations, which are Any without it, and for a model of the test
+kit that needs a torch trainer; threadpoolctl, if a user's library has installed it.
 """
 
 
 def imported(package: Path) -> Iterator[tuple[str, str]]:
-    """Top-level modules that are imported anywhere in a package's sources, and in which file; its own left out.
+    """Top-level modules that a package's sources import, each with a file; without the package itself.
 
-    What stands under `if TYPE_CHECKING` is for type checkers, but a package that is imported there is needed by them.
+    Imports under `if TYPE_CHECKING` count as well, since type checkers need them.
     """
     (source,) = (package / "src").iterdir()
     for path in sorted(source.rglob("*.py")):
@@ -52,8 +52,8 @@ def imported(package: Path) -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("path", PROJECTS, ids=lambda path: path.parent.name)
-def test_what_is_imported_is_declared(path: Path) -> None:
-    """As a dependency, or in an extra."""
+def test_imports_are_declared(path: Path) -> None:
+    """Each import is a dependency or in an extra."""
     project = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
     extras = project.get("optional-dependencies", {}).values()
     lines = [*project["dependencies"], *(line for extra in extras for line in extra)]

@@ -1,4 +1,4 @@
-"""What would be published: every wheel and sdist is built, and holds what it must and nothing else."""
+"""Builds every wheel and sdist and checks the content."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def only(folder: Path, pattern: str) -> Path:
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_a_wheel_holds_the_package_and_nothing_else(built: Path, package: str) -> None:
-    """Every module of the source tree, the marker for type checkers, the licence, the entry point; no tests."""
+def test_a_wheel_contains_only_the_package(built: Path, package: str) -> None:
+    """It has every source module, `py.typed`, the licence and the entry point, and no tests."""
     name = package.replace("-", "_")
     with zipfile.ZipFile(only(built, f"{name}-*.whl")) as wheel:
         names = set(wheel.namelist())
@@ -67,8 +67,8 @@ def test_a_wheel_holds_the_package_and_nothing_else(built: Path, package: str) -
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_an_sdist_holds_sources_readme_and_licence(built: Path, package: str) -> None:
-    """Enough to build the wheel again, and no files of the machine that made it."""
+def test_an_sdist_contains_sources_readme_and_licence(built: Path, package: str) -> None:
+    """It has everything to build the wheel, and no other files."""
     name = package.replace("-", "_")
     with tarfile.open(only(built, f"{name}-*.tar.gz")) as sdist:
         names = {"/".join(entry.split("/")[1:]) for entry in sdist.getnames()}
@@ -77,7 +77,7 @@ def test_an_sdist_holds_sources_readme_and_licence(built: Path, package: str) ->
 
 
 def test_the_core_is_importable_from_its_wheel(built: Path, tmp_path: Path) -> None:
-    """Installed without its dependencies it imports and tells its version: nothing heavy, nothing forgotten."""
+    """Without its dependencies it can be imported and has its version."""
     wheel = only(built, "scalecore-*.whl")
     install = [
         sys.executable,

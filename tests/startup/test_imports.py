@@ -50,11 +50,11 @@ UNUSED = {
     "scalecore.api.explanation",
     "scalecore.store.journal",
 }
-"""What `check` does not need, and what took a third of its time."""
+"""Modules that `check` does not need; importing them took a third of its time."""
 
 
 def imported(*arguments: str, code: int = 0, folder: Path | None = None) -> set[str]:
-    """All modules that `python -m scalecore` with these arguments imports."""
+    """Run `python -m scalecore` with these arguments and return all imported modules."""
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "scalecore", *arguments],
         capture_output=True,
@@ -70,7 +70,7 @@ def imported(*arguments: str, code: int = 0, folder: Path | None = None) -> set[
     "arguments", [("--help",), ("--version",), ("run", "--help"), ("analyze", "--help"), ("check", "--help")]
 )
 def test_help_imports_almost_nothing(arguments: tuple[str, ...]) -> None:
-    """No plugin, nothing heavy, and only click of the core's dependencies."""
+    """No plugin, no module that is slow to import, and only click of the core's dependencies."""
     modules = imported(*arguments)
 
     assert "click" in modules
@@ -81,7 +81,7 @@ def test_help_imports_almost_nothing(arguments: tuple[str, ...]) -> None:
     ("arguments", "code"),
     [(("plugins", "--json"), 0), (("analyze",), 0), (("plugins", "--schema"), 0), (("check", "experiment.yaml"), 0)],
 )
-def test_commands_around_the_file_import_nothing_heavy(arguments: tuple[str, ...], code: int, tmp_path: Path) -> None:
+def test_commands_on_the_file_avoid_slow_imports(arguments: tuple[str, ...], code: int, tmp_path: Path) -> None:
     """All installed plugins are imported, without torch, optuna, pandas, numpy or pyarrow."""
     (tmp_path / "prices.csv").write_text("date,close\n2020-01-01,1.0\n")
     (tmp_path / "experiment.yaml").write_text(
@@ -113,8 +113,8 @@ def test_check_imports_only_what_it_uses(tmp_path: Path) -> None:
     assert modules & UNUSED == set()
 
 
-def test_a_wrong_file_is_reported_without_heavy_imports(tmp_path: Path) -> None:
-    """Problems of the file are found before anything heavy is imported."""
+def test_an_invalid_file_is_reported_without_slow_imports(tmp_path: Path) -> None:
+    """Problems of the file are reported before slow imports."""
     (tmp_path / "experiment.yaml").write_text("name: [")
 
     assert imported("check", "experiment.yaml", code=2, folder=tmp_path) & HEAVY == set()

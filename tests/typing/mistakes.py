@@ -1,7 +1,7 @@
 """Mistakes of a plugin's author that mypy finds in `scalecore.api`; checked by `tox -e types`, never run.
 
-Each line with a mistake ignores the one error that it must cause. mypy reports an ignored error that does not occur, so
-this file fails where the public face stops finding a mistake.
+Each line with a mistake ignores the error that it must cause. mypy reports an ignored error that does not occur, so the
+check fails when the public interface no longer detects a mistake.
 """
 
 from __future__ import annotations
