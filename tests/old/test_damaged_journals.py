@@ -122,7 +122,7 @@ DAMAGED: dict[str, tuple[Edit, int, str]] = {
                                  "record.attempts.0.index: required, but missing"),
     "another trial's record": (key(FINISHED, "record.number", 5), 7, "trial 0 finished with the record of trial 5"),
     "no event": (key(FINISHED, "event", ...), 7, "event: required, but missing"),
-    "an unknown event": (key(FINISHED, "event", "trial_finnished"), 7, "event: text 'trial_finnished' is unknown"),
+    "an unknown event": (key(FINISHED, "event", "trial_finnished"), 7, "event: string 'trial_finnished' is unknown"),
     "an event of a number": (key(FINISHED, "event", 5), 7, "event: 5 is unknown"),
     "no time": (key(FINISHED, "time", ...), 7, "time: expected a string, got nothing"),
     "no seq": (key(FINISHED, "seq", ...), 7, "seq is missing, expected 6"),
@@ -153,7 +153,7 @@ DAMAGED: dict[str, tuple[Edit, int, str]] = {
     "no hyper-parameters": (key(ASKED, "hyperparameters", None), 4, "hyperparameters: expected a mapping, got nothing"),
     "a list of hyper-parameters": (key(ASKED, "hyperparameters.dropout", [0.1]), 4,
                                    "hyperparameters.dropout: expected"),
-    "epochs in words": (key(ASKED, "hyperparameters.epochs", "ten"), 4, "hyperparameters.epochs: expected a whole"),
+    "epochs in words": (key(ASKED, "hyperparameters.epochs", "ten"), 4, "hyperparameters.epochs: expected an integer"),
     "an unknown end": (key(-1, "end", "paused"), 40, "end: expected one of completed, exhausted, stopped"),
     "an unknown end of an attempt": (key(ENDED, "class", "vanished"), 6, "class: expected one of completed, pruned"),
 }  # fmt: skip
