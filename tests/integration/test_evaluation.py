@@ -215,7 +215,7 @@ def test_a_killed_retraining_is_resumed(mine: Study) -> None:
     whole = read_json(folder / "model.json")
     assert killed["weights"] == whole["weights"]
     assert killed["epoch"] == whole["epoch"]
-    assert not list(folder.rglob("best_*")), "only the weights of the best epoch stay"
+    assert not list(folder.rglob("best_*")), "weights of other epochs were not removed"
     assert not list(folder.rglob("checkpoint*"))
 
 

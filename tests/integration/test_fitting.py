@@ -45,7 +45,7 @@ from scalecore_torch.memory.trace_request import trace_question
 
 from .conftest import Study, tiny_experiment
 
-MARGIN, SHARE = 1.15, 0.85  # the memory monitor's
+MARGIN, SHARE = 1.15, 0.85  # of monitor `memory`
 
 Deep = tuple[Path, Plan, Runtime]
 
@@ -249,7 +249,7 @@ def test_memory_of_captured_steps_is_predicted(deep: Deep, tmp_path: Path) -> No
     settings: dict[str, Any] = {"device": "cuda", "checkpointing": False, "evaluated": 8, "registry": {}}
     options = evolve(plan.resolved.trainer.options, launches="graph")
     question = trace_question(captured.setup, architecture, 8, options=options, **settings)
-    assert {one["launches"] for one in question["specs"]} == {"plain"}, "whose kernels, and so whose tensors, are these"
+    assert {one["launches"] for one in question["specs"]} == {"plain"}, "traced with captured steps"
     here = captured.predict(architecture, 8, device="cpu")
     assert here == plain.predict(architecture, 8, device="cpu")
 

@@ -125,7 +125,7 @@ def test_every_record_gets_its_verdict(
         assert found.architecture is not None
         assert dict(found.architecture.values) == SHAPE
         assert dict(found.hyperparameters) == {"learning_rate": 2e-3, "dropout": 0.15}
-    assert not study.folder.exists(), "a dry run writes nothing"
+    assert not study.folder.exists(), "the dry run wrote a file"
 
 
 def test_g04_parameters_are_counted(study: Study, registry: Registry) -> None:

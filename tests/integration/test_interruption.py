@@ -70,7 +70,7 @@ def test_random_kills(study: Study, undisturbed: list[tuple[Any, ...]]) -> None:
             with suppress(psutil.Error, IndexError):
                 family = driver.children(recursive=True)
                 if len(family) == 1 and generator.random() < 0.85:
-                    continue  # the server alone is busy importing torch: let it come to forking, mostly
+                    continue  # only the fork server runs, importing torch: usually wait until it forks
                 victim = generator.choice(family)
                 kind = "server" if victim.ppid() == driver.pid else "worker"
                 victim.kill()
@@ -129,7 +129,7 @@ def test_a_worker_that_is_always_killed_fails_only_its_trial(study: Study) -> No
     record = study.finished()[1]
     assert (record["state"], record["value"]) == ("failed", None)
     assert record["reason"] == "the attempt was killed from outside by SIGKILL"
-    assert study.json("tiny_all_trials.json")[-1]["number"] == 1, "a failed trial stays in the tables (G27)"
+    assert study.json("tiny_all_trials.json")[-1]["number"] == 1, "the tables lack a failed trial (G27)"
     check_whole(study)
 
 
@@ -151,7 +151,7 @@ def test_g42_stopping_ends_the_running_trial_with_a_checkpoint(
         asking = subprocess.Popen(study.command("stop", str(study.folder), "--wait"), env=study.environment)
     else:
         process.send_signal(signal.Signals[how])
-    study.wait_for((attempt / "control.json").exists, "what the driver tells the attempt")
+    study.wait_for((attempt / "control.json").exists, "the driver's stop request")
     os.kill(worker, signal.SIGCONT)
     assert asking is None or asking.wait(timeout=60) == 0
     output = output_of(process, code=7)
@@ -174,7 +174,7 @@ def test_g42_a_second_signal_ends_at_once_without_loss(study: Study, undisturbed
     process = study.start()
     study.held("trial_0001/attempt_0/epochs.jsonl")
     process.send_signal(signal.SIGINT)
-    study.wait_for((study.folder / "attempts/trial_0001/attempt_0/control.json").exists, "the first signal's answer")
+    study.wait_for((study.folder / "attempts/trial_0001/attempt_0/control.json").exists, "the first stop request")
     time.sleep(0.3)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
@@ -268,7 +268,7 @@ def test_the_next_run_records_a_result_that_a_killed_driver_did_not(study: Study
     after = study.finished()
     assert [after[n]["versions"]["weights"] for n in (0, 1)] == [before[n]["versions"]["weights"] for n in (0, 1)]
     assert after[1]["value"] == before[1]["value"]
-    assert [event["event"] for event in study.events()].count("attempt_started") == 2, "it was trained again"
+    assert [event["event"] for event in study.events()].count("attempt_started") == 2, "the trial was trained again"
     check_whole(study)
 
 

@@ -105,7 +105,7 @@ def test_g45_a_trial_that_crashes_and_one_that_hangs_do_not_block_the_others(gre
     assert "(execution.hang_after) [G45]" in records[5]["reason"]
     assert greedy.workers() == []
     for number in (4, 5):
-        assert "in misbehave" in records[number]["attempts"][0]["log_tail"], "the stack tells where"
+        assert "in misbehave" in records[number]["attempts"][0]["log_tail"], "the log lacks the stack"
 
 
 def container(limit: int) -> Path:

@@ -204,7 +204,7 @@ def test_a_damaged_model_is_refused(model: Path, bars: Path, tmp_path: Path) -> 
     copy.mkdir()
     for name in ("model.json", "weights.safetensors"):
         shutil.copy(model / name, copy / name)
-    assert predicted(copy, bars).equals(predicted(model, bars)), "two files are the whole model"
+    assert predicted(copy, bars).equals(predicted(model, bars)), "a copy of two files predicts other values"
 
     content = read_json(copy / "model.json")
     write_json(copy / "model.json", content | {"probe": [[value + 1.0] for (value,) in content["probe"]]})

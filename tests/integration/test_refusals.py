@@ -66,7 +66,7 @@ def test_bad_input_is_refused(study: Study, overrides: list[str], code: int, exp
     """The message names the key or the column; nothing is trained."""
     assert expected in refused(study, *overrides, code=code)
     assert study.finished() == {}
-    assert not study.folder.exists(), "what is refused leaves no trace"
+    assert not study.folder.exists(), "the refused study left a folder"
 
 
 def test_g22_a_folder_belongs_to_one_experiment(study: Study) -> None:
@@ -140,9 +140,7 @@ def test_g52_changed_data_is_refused(study: Study, bars: Path) -> None:
     assert (study.folder / "data" / "values.npy").read_bytes() == prepared
     assert sorted(study.finished()) == [0]
     shutil.rmtree(study.folder / "data")
-    assert "the data changed" in refused(study, "search.trials=2", code=5), (
-        "the journal remembers what the folder has lost"
-    )
+    assert "the data changed" in refused(study, "search.trials=2", code=5), "the journal has no fingerprint"
 
 
 def test_a_folder_with_other_files_is_refused(study: Study) -> None:

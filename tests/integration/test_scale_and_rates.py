@@ -1,4 +1,4 @@
-"""Whole studies of a target around 40,000, and of precision: from the experiment file to what is printed and kept."""
+"""Complete studies of a target around 40,000 and of precision, from the experiment file to stored results."""
 
 from __future__ import annotations
 

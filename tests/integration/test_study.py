@@ -51,7 +51,7 @@ def test_every_file_exists_and_agrees_with_the_journal(study: Study) -> None:
     ranked = study.json("tiny_all_trials.json")
     assert [row["value"] for row in ranked] == sorted(record["value"] for record in records.values())
     kept = {path.name for path in (study.folder / "weights").iterdir()}
-    assert kept == {f"trial_{row['number']:04d}.safetensors" for row in ranked[:3]}, "the weights of the best (G44)"
+    assert kept == {f"trial_{row['number']:04d}.safetensors" for row in ranked[:3]}, "not the weights of the best (G44)"
     assert not list(study.folder.glob("attempts/*/*/best_*"))
     assert {record["memory"]["source"] for record in records.values()} == {"traced"}
     summary = study.json("tiny_study_summary.json")
@@ -279,7 +279,7 @@ def test_a_pruned_trial_keeps_its_last_value_and_its_reason(study: Study) -> Non
     study.run()
     records = study.finished()
     pruned = {number: r for number, r in records.items() if r["state"] == "pruned"}
-    assert pruned, "this seed should prune at least one trial"
+    assert pruned, "this seed prunes no trial; choose another"
     for number, record in pruned.items():
         assert record["reason"].startswith("pruned by the strategy after epoch ")
         assert record["value"] is not None

@@ -98,4 +98,4 @@ def test_a_run_in_a_terminal_is_shown_and_ends_cleanly(study: Study) -> None:
     assert " = " not in stopped.text()
     assert "SIGINT: writing checkpoints of running trials\n" in stopped.text()
     assert "tiny: stopped; run the same command again to resume (0 of 2 trials: none finished)\n" in stopped.text()
-    assert re.search(r"^results:\s", stopped.text(), re.MULTILINE)  # a long path has a line of its own
+    assert re.search(r"^results:\s", stopped.text(), re.MULTILINE)  # a long path has a separate line
