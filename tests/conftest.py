@@ -1,7 +1,7 @@
-"""What all tests share: `pytest --quick`, and the folders of studies as runs leave them.
+"""Shared by all tests: `pytest --quick`, and folders of studies as after a run.
 
-`--quick` runs the tests that start no process, import no torch and are not marked as slow. A test is skipped at the
-moment at which it starts a process or imports torch, so that nobody has to mark it.
+`--quick` runs the tests that start no process, import no torch and are not marked as slow. A test is skipped when it
+starts a process or imports torch, so these tests need no mark.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class Quick:
-    """Skips a test, or a module, at the moment at which it turns out not to be quick."""
+    """Skips a test or a module as soon as it starts a process or imports torch."""
 
     def __init__(self) -> None:
         self._watching = False
@@ -50,7 +50,7 @@ class Quick:
         else:
             return
         self._reasons.append(reason)
-        # Another thread is let go on, since the test may wait for it.
+        # Other threads continue, since the test may wait for them.
         if threading.current_thread() is threading.main_thread():
             pytest.skip(reason, allow_module_level=True)
 
@@ -64,7 +64,7 @@ class Quick:
             self._watching = False
 
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
-        """Leave out folders whose conftest.py imports torch: all their tests do."""
+        """Ignore folders whose conftest.py imports torch, since all their tests do."""
         shared = collection_path / "conftest.py"
         return True if shared.is_file() and "\nimport torch\n" in shared.read_text(encoding="utf-8") else None
 
@@ -96,7 +96,7 @@ class Quick:
 
 @pytest.fixture
 def write_study() -> Callable[..., Path]:
-    """Write the journal of a study into its folder, by the journal's own code; the folder."""
+    """Write the journal of a study to its folder with scalecore's code and return the folder."""
 
     def write(study: StudyView, *, unfinished: int = 0) -> Path:
         from scalecore.api.trials import Proposal

@@ -1,7 +1,7 @@
-"""A GPU that is not there: torch's CUDA build on a stub of the CUDA runtime (`stub.c`), in processes of its own.
+"""A simulated GPU: torch's CUDA build on a stub of the CUDA runtime (`stub.c`), in separate processes.
 
-`tox run -e cuda` brings the build. Elsewhere these tests are skipped, since a torch without CUDA has none of the code
-that they are about.
+`tox run -e cuda` installs this build. In other environments the tests are skipped, since torch without CUDA lacks the
+tested code.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ROOT = HERE.parent.parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Without the CUDA build nothing here can run; its own environment must have it, where there is one."""
+    """Skip the tests without torch's CUDA build, which the tox environment `cuda` must have."""
     required = "SCALECORE_CUDA_BUILD" in os.environ and platform.machine() == "x86_64"
     if torch.version.cuda is None and not required:
         for item in items:
@@ -34,8 +34,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def compiled(source: str, folder: Path) -> Path:
-    """A stub, compiled against the headers of the runtime that torch was built for."""
-    assert torch.version.cuda is not None, "this is no CUDA build of torch"
+    """Compile a stub against the headers of the runtime that torch was built for."""
+    assert torch.version.cuda is not None, "this is not a CUDA build of torch"
     packages = Path(torch.__file__).parent.parent
     (header,) = packages.glob("nvidia/*/include/driver_types.h")
     library = folder / "libcuda.so.1"
@@ -48,7 +48,7 @@ def compiled(source: str, folder: Path) -> Path:
 
 
 def environment(library: Path) -> dict[str, str]:
-    """Of a process that finds the stub where torch looks for a GPU."""
+    """The environment of a process in which torch finds the stub as its GPU."""
     return {
         **os.environ,
         "LD_PRELOAD": str(library),
@@ -59,7 +59,7 @@ def environment(library: Path) -> dict[str, str]:
 
 @contextmanager
 def hosting(variables: dict[str, str]) -> Iterator[Callable[..., Any]]:
-    """The process in which the functions of the tests run, and what has it run them."""
+    """The process that runs functions of the tests, and the function that calls it."""
     command = [sys.executable, str(HERE / "host.py"), str(ROOT)]
     with subprocess.Popen(command, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         yield calling(process)
@@ -75,10 +75,10 @@ def stubbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def on_cuda(stubbed: dict[str, str]) -> Iterator[Callable[..., Any]]:
-    """Call it with a function of a module below `tests` and its arguments: what the function returns on the stub.
+    """Call a function of a module below `tests` on the stub and return its result.
 
-    In a fresh process that has imported torch and not initialised CUDA. Arguments and result are pickled. A failure
-    there is a failure here, with the traceback of there.
+    The function runs in a new process that has imported torch but not initialised CUDA. Arguments and result are
+    pickled. A failure there fails the test here, with its traceback.
     """
     with hosting(stubbed) as run:
         yield run
@@ -86,13 +86,13 @@ def on_cuda(stubbed: dict[str, str]) -> Iterator[Callable[..., Any]]:
 
 @pytest.fixture(scope="session")
 def on_idle_cuda(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
-    """The same on the stub whose kernels are launched and do nothing, with real tensors in place of fake ones."""
+    """Like `on_cuda`, on the stub whose kernels do nothing, with real tensors instead of fake ones."""
     with hosting(environment(compiled("idle.c", tmp_path_factory.mktemp("idle")))) as run:
         yield run
 
 
 def calling(host: subprocess.Popen[bytes]) -> Callable[..., Any]:
-    """What sends functions to the process and returns what they return."""
+    """Return a function that runs others in the process and returns their results."""
 
     def run(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         assert host.stdin is not None

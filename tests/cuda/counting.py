@@ -1,10 +1,10 @@
-"""Counts what a function asks of a GPU, on fake tensors: kernels by kind, waits of the host, bytes.
+"""Counts the GPU operations of a function on fake tensors: kernels by kind, waits of the host, bytes.
 
-`FakeTensorMode` computes shapes, types and devices as CUDA would, and no values; torch's dispatcher takes the way of a
-CUDA tensor, since the stub makes it believe in a device. So operations that mix devices or types fail as they would on
-a GPU. An operation that computes counts as one kernel, though some launch two or three (the backward passes of
-attention and layer norm); views and allocations count as none. Tensors on the host are real, so that what is computed
-there, a metric or a checkpoint, is computed; what is copied there from the GPU is zeros, a number read from there is 1.
+`FakeTensorMode` computes shapes, types and devices as CUDA would, but no values. The stub simulates a device, so
+torch's dispatcher treats the tensors as CUDA tensors, and operations that mix devices or types fail as on a GPU. Each
+computing operation counts as one kernel, though some launch two or three (the backward passes of attention and layer
+norm); views and allocations count as none. Tensors on the host are real, so metrics and checkpoints are computed;
+copies from the GPU contain zeros, and a number read from it is 1.
 """
 
 from __future__ import annotations
@@ -29,36 +29,36 @@ __all__ = ["Counts", "counted", "counting", "fake_cuda"]
 
 PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "addbmm", "addmv", "mv", "_addmm_activation", "convolution")
 WAITS = ("_local_scalar_dense", "equal", "nonzero", "masked_select", "bincount", "unique_consecutive", "unique_dim")
-"""Operations whose result the host must see before it can go on, beside copies to it; `_unique` and such, too."""
+"""Operations for whose result the host must wait, besides copies to the host; also `_unique` and similar ones."""
 ALLOCATES = ("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "resize_", "_unsafe_view")
 OWN = (__file__, str(Path(torch.__file__).parent))
-"""Code that is not the one that asked."""
+"""Files that are never reported as the calling code."""
 
 
 @frozen
 class Counts:
-    """What was asked of the GPU."""
+    """Counted operations of the GPU."""
 
     kernels: Counter[str] = field(factory=Counter)
-    """Launched, by kind: product, attention, cast, element-wise, optimizer, copy."""
+    """Launched kernels by kind: product, attention, cast, element-wise, optimizer, copy."""
     operations: Counter[str] = field(factory=Counter)
-    """The same by torch's names of the operations."""
+    """Launched kernels by torch's name of the operation."""
     waits: list[str] = field(factory=list)
-    """Where the host waited for the device, as `operation: file:line of the code that asked`."""
+    """Places where the host waited for the device, as `operation: file:line`."""
     bytes: Counter[str] = field(factory=Counter)
-    """Read and written by the kernels, by kind."""
+    """Bytes read and written by the kernels, by kind."""
 
     @property
     def total(self) -> int:
-        """All kernels."""
+        """The number of all kernels."""
         return self.kernels.total()
 
 
 @contextmanager
 def fake_cuda() -> Iterator[None]:
-    """Tensors made on CUDA within are fake; torch's own choices between implementations are those for real ones."""
+    """Create fake tensors on CUDA; torch selects the implementations for real ones."""
     known = _foreach_utils._foreach_supported_types
-    # Clipping and optimizers work on lists of tensors only where all are of these types.
+    # Clipping and optimizers use their list implementations only for these types.
     known.append(FakeTensor)
     try:
         with FakeTensorMode() as mode, _RealHost(mode):
@@ -69,7 +69,7 @@ def fake_cuda() -> Iterator[None]:
 
 @contextmanager
 def counting() -> Iterator[Counts]:
-    """Counts what happens within; under `fake_cuda`."""
+    """Count the operations of a block, under `fake_cuda`."""
     counts = Counts()
     stub = ctypes.CDLL(None)
     before = stub.stub_waits()
@@ -79,14 +79,14 @@ def counting() -> Iterator[Counts]:
 
 
 def counted(function: Callable[[], object]) -> Counts:
-    """What `function` asks of the GPU, on fake tensors throughout."""
+    """Count the operations of `function` on fake tensors."""
     with fake_cuda(), counting() as counts:
         function()
     return counts
 
 
 class _Mode(TorchDispatchMode):
-    """Sees operations as a device does: those that torch makes of others are taken apart, in inference mode too."""
+    """Sees the operations of the device: composite ones are decomposed, also in inference mode."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -105,7 +105,7 @@ class _Mode(TorchDispatchMode):
 
 
 class _RealHost(_Mode):
-    """Computes for real on the host, and lets copies to it, and what reads a number, succeed."""
+    """Computes on the host; copies to the host and reading a number succeed."""
 
     def __init__(self, fake: FakeTensorMode) -> None:
         super().__init__()
@@ -133,7 +133,7 @@ class _RealHost(_Mode):
 
 
 def _check_types(name: str, given: list[Tensor]) -> None:
-    """Fake tensors compute the shape of a product of two types; a GPU refuses it."""
+    """Raise for a product of two types, which a GPU refuses and fake tensors do not."""
     attention = "attention" in name and "backward" not in name
     if name in PRODUCTS or name == "native_layer_norm" or attention:
         types = sorted({str(one.dtype) for one in given if one.is_floating_point()})
@@ -177,7 +177,7 @@ class _Counting(_Mode):
 
 
 def _kind(func: Any, name: str, *, given: list[Tensor], made: list[Tensor]) -> str | None:
-    """The kind of the kernel that an operation launches; None where it launches none."""
+    """The kind of the kernel that an operation launches; None if it launches none."""
     if func.namespace == "profiler" or func.is_view or name in (*ALLOCATES, "detach", *WAITS):
         return None
     copies = name in ("_to_copy", "copy_")
@@ -193,12 +193,12 @@ def _kind(func: Any, name: str, *, given: list[Tensor], made: list[Tensor]) -> s
 
 
 def _blocks(name: str, args: Any, kwargs: Any, *, made: list[Tensor]) -> bool:
-    """Whether a copy between host and device makes the host wait: to the host always, as what asks for it reads it."""
+    """True if the host waits for a copy: always for copies to the host, since the caller reads them."""
     at = 2 if name == "copy_" else 1
     non_blocking = kwargs.get("non_blocking", args[at] if len(args) > at else False)
     return made[0].device.type == "cpu" or not non_blocking
 
 
 def _masked(args: Any) -> bool:
-    """Whether an indexing looks for the places of a mask first."""
+    """True if an indexing operation uses a mask, whose positions it must find first."""
     return any(isinstance(one, Tensor) and one.dtype in (torch.bool, torch.uint8) for one in tree_iter(args[1:2]))

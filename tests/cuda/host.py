@@ -1,8 +1,8 @@
-"""Runs functions of tests on a GPU that is not there: a process with the stub loaded, and a fork of it for each call.
+"""Runs functions of tests on a simulated GPU: a process with the stub loaded, which forks for each call.
 
-Started by `conftest.py`. It has imported torch and never touched the device, like the fork server of scalecore; so each
-call finds a torch that has not initialised CUDA, and leaves nothing behind. In: pickled `(module, function, args,
-kwargs)`, each after its length. Out: pickled `(True, result)`, or `(False, traceback)`.
+Started by `conftest.py`. Like scalecore's fork server it has imported torch but never used the device, so each call
+starts with uninitialised CUDA and leaves nothing behind. In: pickled `(module, function, args, kwargs)`, each after its
+length. Out: pickled `(True, result)`, or `(False, traceback)`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PRELOADED = (
     *("scalecore_patchtst.family", "scalecore_patchtst.model", "torch._dynamo", "torch._decomp", "pytest"),
     *("torch._functorch.partitioners", "torch.fx.experimental.symbolic_shapes"),
 )
-"""What fake tensors and trainers import, over a second of CPU for each call otherwise."""
+"""Modules of fake tensors and trainers; importing them in each call would take over a second of CPU time."""
 LENGTH = struct.Struct("<Q")
 
 
@@ -42,7 +42,7 @@ def write(stream: BinaryIO, item: Any) -> None:
 
 
 def read(stream: BinaryIO) -> Any:
-    """The next item; raises EOFError at the end."""
+    """Return the next item; raise EOFError at the end."""
     head = stream.read(LENGTH.size)
     if len(head) < LENGTH.size:
         raise EOFError
@@ -50,15 +50,15 @@ def read(stream: BinaryIO) -> Any:
 
 
 def call(module: str, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bool, Any]:
-    """What the function returns, or how it failed; a warning is a failure, as in all tests."""
+    """Return the function's result or its traceback; warnings are errors, as in all tests."""
     import torch
 
     warnings.simplefilter("error")
-    # After a capture that failed in a backward pass torch's own thread may still hold nodes of it for a moment. Torch
-    # says so, and waits: a matter of time, which no test asks for.
+    # After a failed capture of a backward pass, torch's thread may keep nodes of it for a moment. torch warns and
+    # waits; this depends on timing and is not tested.
     warnings.filterwarnings("ignore", message="The AccumulateGrad node's stream does not match", category=UserWarning)
     try:
-        assert not torch.cuda._is_in_bad_fork(), "what is imported before the fork has touched CUDA"
+        assert not torch.cuda._is_in_bad_fork(), "an import before the fork has initialised CUDA"
         return True, getattr(importlib.import_module(module), name)(*args, **kwargs)
     except BaseException:
         return False, traceback.format_exc()
@@ -67,7 +67,7 @@ def call(module: str, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 def serve() -> None:
     """Answer until the input ends."""
     questions, answers = os.fdopen(os.dup(0), "rb", buffering=0), os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a function prints is no answer
+    os.dup2(2, 1)  # output of a function is not an answer
     for name in PRELOADED:
         importlib.import_module(name)
     import torch

@@ -1,7 +1,7 @@
-/* A GPU that is not there: the functions of the CUDA runtime that torch calls beside its kernels, for one device of
-   compute capability 9.0. Loaded before the real runtime, its symbols come first; what it lacks is the real runtime's,
-   which fails without a driver. Memory of the device is memory of the host. No kernel runs: its launch fails, or does
-   nothing where KERNELS_DO_NOTHING is defined (idle.c). */
+/* A simulated GPU: the functions of the CUDA runtime that torch calls besides its kernels, for one device of compute
+   capability 9.0. It is loaded before the real runtime, whose other functions fail without a driver. Memory of the
+   device is memory of the host. No kernel runs: its launch fails, or does nothing if KERNELS_DO_NOTHING is defined
+   (idle.c). */
 #include <driver_types.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,14 +12,14 @@
 #define DOES_NOTHING(name) cudaError_t name() { return cudaSuccess; }
 
 static long waits; /* of the host for the device */
-static long used;  /* bytes of the device, as the allocator of torch asked for them */
+static long used;  /* bytes of the device that torch's allocator has requested */
 static long mallocs;
 long stub_mallocs(void) { return mallocs; }
 long stub_waits(void) { return waits; }
 long stub_used(void) { return used; }
 static void *capturing; /* the stream whose work is captured */
-static int invalid;     /* whether that has failed: what cannot be captured was asked for */
-static __thread int mode; /* of this thread: 2 where it may use other streams meanwhile, as generators do */
+static int invalid;     /* whether the capture failed because of a call that cannot be captured */
+static __thread int mode; /* of this thread: 2 if it may use other streams meanwhile, as generators do */
 static cudaError_t not_captured(cudaError_t why) { invalid = 1; return why; }
 static cudaError_t wait_for(void *stream) {
     __atomic_add_fetch(&waits, 1, __ATOMIC_RELAXED);
@@ -58,8 +58,8 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *of, int device) {
     of->streamPrioritiesSupported = of->unifiedAddressing = of->memoryPoolsSupported = of->concurrentKernels = 1;
     return cudaSuccess;
 }
-/* of the driver, under whose name this library is loaded: whether the device has a context */
-static int compute_mode; /* 0: processes share the device; 3: one has it for itself */
+/* of the driver, as which this library is also loaded: whether the device has a context */
+static int compute_mode; /* 0: processes share the device; 3: one process uses it exclusively */
 void stub_compute_mode(int mode) { compute_mode = mode; }
 int cuInit(unsigned flags) { return 0; }
 int cuDeviceGetCount(int *count) { *count = 1; return 0; }
@@ -76,7 +76,7 @@ int cuDevicePrimaryCtxGetState(int device, unsigned *flags, int *active) { *flag
 /* memory */
 cudaError_t cudaMemGetInfo(size_t *left, size_t *total) { *left = BYTES - used; *total = BYTES; return cudaSuccess; }
 cudaError_t cudaMalloc(void **at, size_t size) {
-    /* Addresses rise, as those of a device with room do. The size is kept on a page in front of what is given out. */
+    /* Addresses increase, as on a device with free memory. A page before each block stores its size. */
     static char *next;
     size_t whole = (size + PAGE - 1) / PAGE * PAGE + PAGE;
     if (!next) next = mmap(NULL, 8 * BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -101,7 +101,7 @@ cudaError_t cudaMemsetAsync(void *at, int value, size_t size, void *stream) { me
 cudaError_t cudaHostAlloc(void **at, size_t size, unsigned flags) { *at = calloc(1, size); return cudaSuccess; }
 cudaError_t cudaFreeHost(void *at) { free(at); return cudaSuccess; }
 
-/* streams and events, each an address of its own */
+/* streams and events, each with a unique address */
 static cudaError_t make(void **it) { *it = calloc(1, 16); return cudaSuccess; }
 cudaError_t cudaStreamCreateWithPriority(void **stream, unsigned flags, int priority) { return make(stream); }
 cudaError_t cudaStreamGetPriority(void *stream, int *priority) { *priority = 0; return cudaSuccess; }
@@ -117,7 +117,7 @@ DOES_NOTHING(cudaEventRecord)
 DOES_NOTHING(cudaEventRecordWithFlags)
 DOES_NOTHING(cudaEventDestroy)
 
-/* captures: a graph is how many launches it has */
+/* captures: a graph is its number of launches */
 static unsigned long long captures;
 static long captured, replays;
 long stub_replays(void) { return replays; }
@@ -155,7 +155,7 @@ DOES_NOTHING(cudaGraphExecDestroy)
 /* kernels */
 static cudaError_t failed = cudaSuccess;
 #define MOST 100000
-static const void *launched[MOST]; /* which, in the order of their launches */
+static const void *launched[MOST]; /* kernels in the order of their launches */
 static long launches;
 const void **stub_launched(void) { return launched; }
 long stub_launches(void) { return launches; }

@@ -1,8 +1,8 @@
-"""Attempts of the real fork server, with torch's CUDA build, on a GPU that is not there.
+"""Attempts of the real fork server, with torch's CUDA build, on a simulated GPU.
 
-A process that has touched CUDA must not be forked: its children cannot use a GPU ("Cannot re-initialize CUDA in forked
-subprocess"). Nothing of that shows with a torch without CUDA. The attempts here end at the first kernel, which the stub
-cannot run; by then they have chosen the device, limited its memory and copied model and data there.
+Children of a process that has initialised CUDA cannot use a GPU ("Cannot re-initialize CUDA in forked subprocess"),
+which torch without CUDA does not show. The attempts here end at the first kernel, which the stub cannot run; by then
+they have selected the device, limited its memory and copied model and data to it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ with FakeTensorMode():
 """,
     "asks_for_triton": "from torch.utils._triton import has_triton; has_triton()",
 }
-"""What spoils the fork server, as modules that it imports; torch 2.11 by `import torch._inductor.compile_fx` too."""
+"""Modules that initialise CUDA in the fork server; in torch 2.11 also `torch._inductor.compile_fx`."""
 HARMLESS = {
     "makes_an_optimizer": "import torch; torch.optim.AdamW([torch.zeros(1, requires_grad=True)], fused=True)",
     "imports_dynamo": "import torch._dynamo",
@@ -51,7 +51,7 @@ HARMLESS = {
 
 @pytest.fixture(scope="session")
 def spec(tmp_path_factory: pytest.TempPathFactory) -> TorchSpec:
-    """A spec as the driver makes it, of a small PatchTST on prepared data."""
+    """A spec as the driver writes it, of a small PatchTST on prepared data."""
     from scalecore.config.resolve import load_resolved
     from scalecore.planning.build_plan import build_plan
     from scalecore.planning.build_spec import attempt_spec
@@ -89,7 +89,7 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> TorchSpec:
 
 
 class Server:
-    """A fork server and its tracer, spoken to as the driver does."""
+    """A fork server and its tracer, used as by the driver."""
 
     def __init__(self, environment: dict[str, str], *, modules: list[str]) -> None:
         theirs, self.questions = os.pipe()
@@ -106,7 +106,7 @@ class Server:
         self.answers = os.fdopen(answers)
 
     def trace(self, question: dict[str, Any]) -> dict[str, Any]:
-        """What the tracer answers."""
+        """Return the tracer's answer."""
         os.write(self.questions, json.dumps(question).encode() + b"\n")
         for line in self.answers:
             if "key" in (said := json.loads(line)):
@@ -114,7 +114,7 @@ class Server:
         raise AssertionError("the tracer ended without an answer")
 
     def run(self, folder: AttemptFolder) -> dict[str, Any]:
-        """How an attempt ended."""
+        """Run an attempt and return its end."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(json.dumps({"folder": str(folder.path)}).encode() + b"\n")
@@ -142,7 +142,7 @@ class Server:
 def attempt(
     stubbed: dict[str, str], spec: TorchSpec, tmp_path: Path
 ) -> Callable[..., tuple[dict[str, Any], dict[str, Any]]]:
-    """Run an attempt in a child of the real server, which imports `modules` too; its end, and what the tracer said."""
+    """Run an attempt in a child of the real server, which also imports `modules`; return its end and the trace."""
 
     def run(modules: dict[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
         for name, code in modules.items():
@@ -150,7 +150,7 @@ def attempt(
         environment = {**stubbed, "PYTHONPATH": f"{tmp_path}{os.pathsep}{stubbed['PYTHONPATH']}"}
         server = Server(environment, modules=list(modules))
         try:
-            # Before the attempt: the tracer makes fake tensors on CUDA, in its own process.
+            # Before the attempt, the tracer creates fake tensors on CUDA in its process.
             specs = [{**spec.plain(), "precision": "fp32", "evaluate": 64}]
             question = {"key": "a", "specs": specs, "depths": [], "depth": None, "device": "cuda"}
             said = server.trace(question)
@@ -164,7 +164,7 @@ def attempt(
 
 
 def test_an_attempt_of_the_fork_server_can_use_a_gpu(attempt: Callable[..., Any]) -> None:
-    """`auto` is CUDA there, its memory is limited, and the first that fails is a kernel."""
+    """`auto` selects CUDA, its memory is limited, and the first failure is a kernel."""
     ended, traced = attempt(HARMLESS)
     assert traced.get("error") is None
     assert "CUDA allocator 90%" in ended["contained"]
@@ -173,15 +173,15 @@ def test_an_attempt_of_the_fork_server_can_use_a_gpu(attempt: Callable[..., Any]
 
 
 @pytest.mark.parametrize("trap", TRAPS)
-def test_what_spoils_the_fork_server_is_found(attempt: Callable[..., Any], trap: str) -> None:
-    """Otherwise the test above could not fail: each of these makes every attempt on a GPU die at its start."""
+def test_modules_that_initialise_cuda_are_detected(attempt: Callable[..., Any], trap: str) -> None:
+    """Each of these modules makes every attempt on a GPU fail at its start, so the test above can fail."""
     ended, _ = attempt({trap: TRAPS[trap]})
     assert "CUDA allocator 90%" not in ended["contained"]
     assert "Cannot re-initialize CUDA in forked subprocess" in ended["log"]
 
 
 def choices() -> dict[str, Any]:
-    """What an attempt chooses where torch finds a GPU, and what torch has then."""
+    """The settings that an attempt selects on a GPU, and torch's state."""
     import torch
 
     from scalecore_torch.attempt import pick_device
@@ -207,8 +207,8 @@ def choices() -> dict[str, Any]:
     }
 
 
-def test_what_auto_chooses_on_a_gpu(on_cuda: Callable[..., Any]) -> None:
-    """CUDA, and bfloat16 where the GPU has matrix units for it; torch accepts the limit that is set."""
+def test_auto_on_a_gpu(on_cuda: Callable[..., Any]) -> None:
+    """CUDA, and bfloat16 if the GPU has matrix units for it; torch accepts the memory limit."""
     assert on_cuda(choices) == {
         "device": "cuda",
         "named": "cuda",
@@ -221,7 +221,7 @@ def test_what_auto_chooses_on_a_gpu(on_cuda: Callable[..., Any]) -> None:
 
 
 def captured(folder: Path, spec: TorchSpec) -> tuple[str, list[str]]:
-    """How a whole attempt launched its steps, and its warnings."""
+    """How an attempt launched its steps, and its warnings."""
     import torch
 
     from scalecore.execution.attempt_control import AttemptMonitor
@@ -237,10 +237,10 @@ def captured(folder: Path, spec: TorchSpec) -> tuple[str, list[str]]:
 
 
 @pytest.mark.parametrize("recomputed", [False, True])
-def test_an_attempt_says_why_its_steps_are_not_captured(
+def test_an_attempt_reports_why_its_steps_are_not_captured(
     on_idle_cuda: Callable[..., Any], spec: TorchSpec, tmp_path: Path, recomputed: bool
 ) -> None:
-    """As a warning, which the trial's record has as a flag; recomputed activations cannot be."""
+    """A warning, which becomes a flag of the record; steps with recomputed activations cannot be captured."""
     asked = evolve(spec, launches="graph", activation_checkpointing=recomputed)
     reason = "it sets the state of the GPU's generator, as recomputed activations do"
     flag = f"training.launches: graph: steps are not captured: {reason}"

@@ -1,4 +1,4 @@
-"""What the counting finds: without these tests those of steps could pass for nothing."""
+"""The counting detects waits, kernels and errors, on which the tests of steps depend."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ WAITING = (item, condition, listed, to_host, to_device, constant, masked, synchr
 
 
 def waits_of_all() -> dict[str, list[list[str]]]:
-    """Where each of `WAITING` waits, in training and in evaluation."""
+    """The places where each of `WAITING` waits, in training and in evaluation."""
 
     def run(function: Callable[[torch.Tensor], object], *, inference: bool) -> None:
         x = torch.zeros(8, 4, device="cuda")
@@ -102,14 +102,14 @@ def mixed_types() -> None:
 
 
 def test_every_wait_is_found(on_cuda: OnCuda) -> None:
-    """Whatever makes the host wait for the device is counted, in training and in evaluation."""
+    """Every operation that makes the host wait for the device is counted, in training and in evaluation."""
     found = on_cuda(waits_of_all)
     assert list(found) == [one.__name__ for one in WAITING]
     assert [name for name, waits in found.items() if not all(waits)] == []
 
 
-def test_what_does_not_wait_is_not_counted_as_waiting(on_cuda: OnCuda) -> None:
-    """Products, sums, their gradients, and a copy to the device that the host does not wait for."""
+def test_operations_that_do_not_wait_are_not_counted(on_cuda: OnCuda) -> None:
+    """Products, sums, their gradients and an asynchronous copy to the device are not counted."""
     counts = on_cuda(clean)
     assert counts.waits == []
     assert counts.kernels["product"] == 2
@@ -117,7 +117,7 @@ def test_what_does_not_wait_is_not_counted_as_waiting(on_cuda: OnCuda) -> None:
 
 
 def test_a_loss_that_reads_its_value_is_found(on_cuda: OnCuda) -> None:
-    """With the line of the code that asked."""
+    """The wait has the line of the calling code."""
     (found,) = on_cuda(impatient_step).waits
     assert found.startswith("_local_scalar_dense: ")
     assert "test_counting.py:" in found
@@ -130,7 +130,7 @@ def test_a_loss_that_reads_its_value_is_found(on_cuda: OnCuda) -> None:
         (mixed_types, "mm: expected tensors of the same dtype, got torch.bfloat16 and torch.float32"),
     ],
 )
-def test_what_a_gpu_would_refuse_is_refused(on_cuda: OnCuda, function: Callable[..., object], message: str) -> None:
-    """Operations on tensors of two devices or two types."""
+def test_operations_that_a_gpu_refuses_fail(on_cuda: OnCuda, function: Callable[..., object], message: str) -> None:
+    """Operations on tensors of two devices or two types fail."""
     with pytest.raises(AssertionError, match=message):
         on_cuda(function)

@@ -1,4 +1,4 @@
-"""Finding a GPU and sharing it, on torch's CUDA build."""
+"""Detecting and sharing a GPU, with torch's CUDA build."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from scalecore_torch.memory.device_limits import contain
 
 
 def picked() -> tuple[str, str]:
-    """Where `auto` leads, and by what name the study's journal has it."""
+    """The device that `auto` selects, and its name in the journal."""
     device = pick_device("auto")
     return device.type, torch.cuda.get_device_name(device)
 
 
 def shared(limit: int | None) -> tuple[list[str], float]:
-    """What contains an attempt with a promise of so many bytes, and the share of the GPU that torch grants it."""
+    """The memory limits of an attempt with a promise of these bytes, and torch's share of the GPU."""
     contained = contain(None, device=pick_device("cuda"), gpu_limit=limit)
     return contained, torch.cuda.get_per_process_memory_fraction()
 
 
 def forked_after_a_look() -> int:
-    """The exit code of a fork that starts CUDA, of a process that has looked for GPUs as the driver does."""
+    """The exit code of a fork that initialises CUDA after its parent has looked for GPUs as the driver does."""
     find_gpus()
     pid = os.fork()
     if pid == 0:
@@ -40,28 +40,28 @@ def forked_after_a_look() -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def test_auto_takes_cuda_and_names_the_gpu(on_cuda: Callable[..., Any]) -> None:
-    """The name is what tells a machine with another GPU."""
+def test_auto_selects_cuda_and_names_the_gpu(on_cuda: Callable[..., Any]) -> None:
+    """The name identifies a machine with another GPU."""
     assert on_cuda(picked) == ("cuda", "Stub of an H200")
 
 
 @pytest.mark.parametrize(("limit", "text", "share"), [(None, "90%", 0.9), (40 << 30, "42.4 GB", 0.2822)])
-def test_g40_torch_grants_a_trial_what_it_was_promised(
+def test_g40_torch_limits_a_trial_to_its_promise(
     on_cuda: Callable[..., Any], limit: int | None, text: str, share: float
 ) -> None:
-    """Less what the context of 500 MiB takes of the 140 GiB."""
+    """The context of 500 MiB of the 140 GiB is subtracted."""
     contained, granted = on_cuda(shared, limit)
     assert contained == [f"CUDA allocator {text}"]
     assert granted == pytest.approx(share, abs=1e-4)
 
 
-def test_looking_for_gpus_leaves_forks_able_to_use_cuda(on_cuda: Callable[..., Any]) -> None:
-    """The driver's libraries are asked in another process."""
+def test_forks_can_use_cuda_after_gpus_were_detected(on_cuda: Callable[..., Any]) -> None:
+    """Another process queries the driver's libraries."""
     assert on_cuda(forked_after_a_look) == 0
 
 
 def seen_by_the_check() -> tuple[str, int]:
-    """What torch says of a number that is read from the GPU within, and its mode afterwards."""
+    """torch's error when a number is read from the GPU, and its mode afterwards."""
     from tests.gpu.test_training import without_waiting
 
     number = torch.ones(()).to("cuda")
@@ -74,8 +74,8 @@ def seen_by_the_check() -> tuple[str, int]:
     return said, torch.cuda.get_sync_debug_mode()
 
 
-def test_the_check_of_a_real_gpu_finds_what_waits(on_cuda: Callable[..., Any]) -> None:
-    """`tests/gpu` takes warnings for errors, and torch warns when its check is switched on."""
+def test_the_check_for_real_gpus_detects_waits(on_cuda: Callable[..., Any]) -> None:
+    """`tests/gpu` treats warnings as errors, and torch warns when its check is switched on."""
     assert on_cuda(seen_by_the_check) == ("called a synchronizing CUDA operation", 0)
 
 
@@ -89,8 +89,8 @@ except RuntimeError:
 """
 
 
-def test_no_attempt_compiles_kernels_that_nobody_asked_for(stubbed: dict[str, str]) -> None:
-    """torch has one of triton for heads of width 1, in evaluations for instance, which needs a C compiler."""
+def test_no_attempt_compiles_unrequested_kernels(stubbed: dict[str, str]) -> None:
+    """For heads of width 1, torch has a triton kernel that needs a C compiler."""
     executor = LocalExecutor(LocalOptions(), worker="scalecore_torch.worker")
     try:
         environment = {**stubbed, **executor._launcher._environment, "LD_PRELOAD": stubbed["LD_PRELOAD"]}  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Evaluations and clocks of the real trainer on a GPU that is not there."""
+"""Evaluations and clocks of the real trainer on a simulated GPU."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .counting import fake_cuda
 from .training import trainer
 
 SMALL: Mapping[str, Any] = {"task": "forecast", "layers": 1, "effective_batch": 64, "micro_batch": 64}
-"""The metrics of classes sort scores, which fake tensors have none of."""
+"""The metrics of classes sort scores, which fake tensors lack."""
 
 
 def fetched(*, fetched_from: int | None = None) -> list[list[tuple[int, ...]]]:
-    """Shapes of what two evaluations of 1,000 windows in two batches copy to the host, each time waiting for it."""
+    """Shapes of the tensors that two evaluations of 1,000 windows in two batches copy to the host."""
     shapes: list[tuple[int, ...]] = []
     copy = torch.Tensor.cpu
 
@@ -42,7 +42,7 @@ def fetched(*, fetched_from: int | None = None) -> list[list[tuple[int, ...]]]:
 
 
 def precisions() -> list[str]:
-    """What products of float32 are computed in: in a step, in evaluations of three policies, in the step afterwards."""
+    """The precision of float32 products in a step, in evaluations of three policies, and in the step afterwards."""
     found: list[str] = []
     with fake_cuda():
         made = trainer(**SMALL)
@@ -65,7 +65,7 @@ class Watcher:
 
 
 def seconds(*, queued: float, epochs: int) -> tuple[list[float], int]:
-    """`train_seconds` of each epoch where work of so many seconds is queued at its end, and how often was waited."""
+    """`train_seconds` of each epoch with this many seconds of queued work, and the number of waits."""
     waits = 0
 
     def wait(device: torch.device) -> None:
@@ -83,21 +83,21 @@ def seconds(*, queued: float, epochs: int) -> tuple[list[float], int]:
 
 
 def test_an_evaluation_waits_once(on_cuda: Callable[..., Any]) -> None:
-    """For all logits together; the labels, which do not change, are fetched with the first one."""
+    """It waits for all logits together; the first evaluation also fetches the labels."""
     assert on_cuda(fetched) == [[(1000, 1), (1000,)], [(1000, 1)]]
 
 
 def test_logits_on_the_device_are_bounded(on_cuda: Callable[..., Any]) -> None:
-    """Where they would be too many, they are fetched in between."""
+    """Many logits are fetched in parts."""
     assert on_cuda(fetched, fetched_from=1)[1] == [(512, 1), (488, 1)]
 
 
-def test_only_evaluations_take_tf32(on_cuda: Callable[..., Any]) -> None:
-    """As the policy says, and no step before or after."""
+def test_only_evaluations_use_tf32(on_cuda: Callable[..., Any]) -> None:
+    """The policy selects it; steps before and after do not use it."""
     assert on_cuda(precisions) == ["highest", "highest", "high", "highest", "highest"]
 
 
 @pytest.mark.parametrize("epochs", [1, 3])
-def test_the_seconds_of_an_epoch_have_the_work_that_is_queued(on_cuda: Callable[..., Any], epochs: int) -> None:
-    """The device is waited for before the clock is read, once an epoch."""
+def test_the_seconds_of_an_epoch_include_queued_work(on_cuda: Callable[..., Any], epochs: int) -> None:
+    """Once an epoch, the trainer waits for the device before it reads the clock."""
     assert on_cuda(seconds, queued=2.5, epochs=epochs) == ([2.5] * epochs, epochs)

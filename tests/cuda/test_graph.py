@@ -1,4 +1,4 @@
-"""Captured steps: real captures by torch, of the trainer's step, on a GPU whose kernels do nothing."""
+"""Captured steps: torch captures the trainer's step on a simulated GPU whose kernels do nothing."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ OnCuda = Callable[..., Any]
 
 @frozen
 class Asked:
-    """What was asked of the runtime."""
+    """Calls of the runtime."""
 
     kernels: list[int]
-    """Addresses of those that were launched or captured, in their order."""
+    """Addresses of launched or captured kernels, in order."""
     replays: int
     mallocs: int
     waits: int
 
 
 def asked(function: Callable[[], object]) -> Asked:
-    """What `function` asks of the stub."""
+    """Run `function` and return its calls of the stub."""
     stub = ctypes.CDLL(None)
     stub.stub_launched.restype = ctypes.POINTER(ctypes.c_void_p)
     names = ("launches", "replays", "mallocs", "waits")
@@ -43,7 +43,7 @@ def asked(function: Callable[[], object]) -> Asked:
 
 
 def of_graph(**settings: Any) -> TrainingLoop:
-    """A trainer whose policy is to capture its steps."""
+    """A trainer that captures its steps."""
     torch.backends.cuda.enable_cudnn_sdp(False)  # the stub has no cuDNN
     made = trainer(layers=2, **{"steps": 12, **settings})
     made.policy = evolve(made.policy, launches="graph")
@@ -51,22 +51,22 @@ def of_graph(**settings: Any) -> TrainingLoop:
 
 
 def second(*, launches: str) -> Asked:
-    """What the second step asks for."""
+    """The calls of the second step."""
     made = of_graph(micro_batch=64)
     made.policy = evolve(made.policy, launches=launches)
     made.optimizer_step()
     return asked(made.optimizer_step)
 
 
-def test_a_step_before_the_capture_is_the_plain_one(on_idle_cuda: OnCuda) -> None:
-    """With one kernel more, which sets the learning rate."""
+def test_a_step_before_the_capture_equals_the_plain_one(on_idle_cuda: OnCuda) -> None:
+    """It has one more kernel, which sets the learning rate."""
     plain, graph = (on_idle_cuda(second, launches=one) for one in ("plain", "graph"))
     assert graph.kernels[1:] == plain.kernels
     assert graph.waits == plain.waits == 0
 
 
 def steps(count: int, **settings: Any) -> tuple[list[Asked], list[Asked], str | None]:
-    """What so many steps ask for, what is captured, and why nothing is."""
+    """The calls of this many steps, the captured graph, and the reason if there is none."""
     made, captures = of_graph(**settings), []
     capture = step_graph._capture
 
@@ -80,8 +80,8 @@ def steps(count: int, **settings: Any) -> tuple[list[Asked], list[Asked], str | 
 
 
 @pytest.mark.parametrize(("precision", "micro_batch"), [("fp32", 64), ("bf16", 256)])
-def test_the_captured_step_is_the_step(on_idle_cuda: OnCuda, precision: str, micro_batch: int) -> None:
-    """The same kernels in the same order as the step before; a replay allocates no memory and does not synchronise."""
+def test_the_captured_step_equals_the_launched_one(on_idle_cuda: OnCuda, precision: str, micro_batch: int) -> None:
+    """Its kernels and their order equal those of a step before; a replay allocates no memory and does not wait."""
     found, captures, problem = on_idle_cuda(steps, WARM_UP + 4, precision=precision, micro_batch=micro_batch)
     assert problem is None
     first, *others = found[WARM_UP - 1].kernels  # which sets the learning rate
@@ -95,7 +95,7 @@ def test_the_captured_step_is_the_step(on_idle_cuda: OnCuda, precision: str, mic
 
 
 def states(*, launches: str, count: int) -> bytes:
-    """The state of the GPU's generator after so many steps with dropout."""
+    """The state of the GPU's generator after this many steps with dropout."""
     made = of_graph()
     made.policy = evolve(made.policy, launches=launches)
     for _ in range(count):
@@ -105,13 +105,13 @@ def states(*, launches: str, count: int) -> bytes:
 
 
 def test_replays_draw_as_many_random_numbers(on_idle_cuda: OnCuda) -> None:
-    """So a resumed training draws those that it would have drawn."""
+    """A resumed training draws the same numbers as an uninterrupted one."""
     graph, plain = (on_idle_cuda(states, launches=one, count=WARM_UP + 5) for one in ("graph", "plain"))
     assert graph == plain != on_idle_cuda(states, launches="plain", count=1)
 
 
 def reading() -> tuple[str | None, list[Asked], list[dict[str, Any]]]:
-    """Three steps after those of the warm-up, whose loss reads its own value, which no capture allows."""
+    """Three steps after the warm-up with a loss that reads its value, which no capture allows."""
     made = of_graph()
     total = made.task.training.total
 
@@ -127,7 +127,7 @@ def reading() -> tuple[str | None, list[Asked], list[dict[str, Any]]]:
 
 
 def test_a_step_that_cannot_be_captured_is_launched(on_idle_cuda: OnCuda) -> None:
-    """As before and as often as it takes, dropout too; the record has torch's reason."""
+    """All its steps are launched, with dropout; the record has torch's reason."""
     problem, found, halvings = on_idle_cuda(reading)
     assert problem == "CUDA error: operation not permitted when stream is capturing"
     assert [one.replays for one in found] == [0] * len(found)
@@ -136,7 +136,7 @@ def test_a_step_that_cannot_be_captured_is_launched(on_idle_cuda: OnCuda) -> Non
 
 
 def recomputed() -> str | None:
-    """Why steps with activation checkpointing are not captured."""
+    """The reason why steps with activation checkpointing are not captured."""
     made = of_graph(checkpointing=True)
     for _ in range(WARM_UP + 2):
         made.optimizer_step()
@@ -145,12 +145,12 @@ def recomputed() -> str | None:
 
 
 def test_recomputed_activations_are_not_captured(on_idle_cuda: OnCuda) -> None:
-    """Their dropout would be another one than that of the forward pass, and torch captures it all the same."""
+    """torch would capture them, but their dropout would differ from that of the forward pass."""
     assert on_idle_cuda(recomputed) == "it sets the state of the GPU's generator, as recomputed activations do"
 
 
 def short() -> tuple[list[int], str | None]:
-    """Replays in each step of an epoch whose last batch is short."""
+    """The replays of each step in an epoch with a short last batch."""
     made = of_graph(steps=6)
     made.train._ends = made.train._ends[:-1]
     made.train._starts = made.train._starts[:-1]
@@ -158,5 +158,5 @@ def short() -> tuple[list[int], str | None]:
 
 
 def test_a_short_last_batch_is_launched(on_idle_cuda: OnCuda) -> None:
-    """And the steps around it are replays."""
+    """The other steps are replays."""
     assert on_idle_cuda(short) == ([0, 0, 0, 2, 2, 0], None)

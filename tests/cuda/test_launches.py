@@ -1,4 +1,4 @@
-"""Kernels of a layer where launches are few: in eager code, and in the code that torch's compiler writes."""
+"""Kernels of a layer with few launches: in eager code and in compiled code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .training import trainer
 
 
 def steps(*, launches: str, **settings: Any) -> Counts:
-    """What the second step of a trainer asks for."""
+    """The calls of the second step of a trainer."""
     with fake_cuda():
         made = trainer(**settings)
         made.policy = evolve(made.policy, launches=launches)
@@ -32,19 +32,19 @@ def steps(*, launches: str, **settings: Any) -> Counts:
 
 
 def per_layer(on_cuda: Callable[..., Any], **settings: Any) -> dict[str, float]:
-    """By kind of kernel."""
+    """Kernels of one layer by kind."""
     shallow, deep = (on_cuda(steps, layers=layers, **settings).kernels for layers in (2, 4))
     return {kind: (count - shallow[kind]) / 2 for kind, count in deep.items() if count != shallow[kind]}
 
 
 class Written(Exception):
-    """The compiler has written its code, which cannot run without a GPU."""
+    """Raised when the compiler has generated its code, which cannot run without a GPU."""
 
 
 def written(*, launches: str, **settings: Any) -> list[dict[str, int]]:
-    """Kernels that the code of a compiled block launches, forward and backward: the compiler's own and others.
+    """Count the kernels in the code of a compiled block, forward and backward: generated ones and others.
 
-    Everything before the kernels are built for the device is torch's compiler at work, for a GPU that triton is told.
+    torch's compiler runs for a simulated GPU, until it would build the kernels.
     """
     import torch._functorch.config
     import torch._inductor.config
@@ -80,7 +80,7 @@ def written(*, launches: str, **settings: Any) -> list[dict[str, int]]:
         graph.cache_key, graph.cache_path, graph.cache_linemap = "", "/dev/null", []
         return Module
 
-    warnings.simplefilter("ignore")  # torch warns about what its own compiler does
+    warnings.simplefilter("ignore")  # torch warns about its compiler
     triton.runtime.driver.set_active(Hopper())
     with fake_cuda():
         made = trainer(layers=1, **settings)
@@ -99,13 +99,13 @@ def written(*, launches: str, **settings: Any) -> list[dict[str, int]]:
 
 
 def test_few_launches_cast_weights_all_at_once(on_cuda: Callable[..., Any]) -> None:
-    """8 casts of weights and biases and 8 of their gradients are no kernels of a layer any more; no other is more."""
+    """It saves 8 casts of weights and biases and 8 of their gradients per layer, and adds no other kernel."""
     plain = per_layer(on_cuda, launches="plain")
     assert per_layer(on_cuda, launches="few") == {**plain, "cast": plain["cast"] - 16}
 
 
 def test_few_launches_do_not_wait(on_cuda: Callable[..., Any]) -> None:
-    """With accumulated gradients too."""
+    """Steps with accumulated gradients do not wait either."""
     assert on_cuda(steps, launches="few", layers=2, micro_batch=64).waits == []
 
 
@@ -115,7 +115,7 @@ def test_few_launches_do_not_wait(on_cuda: Callable[..., Any]) -> None:
 def test_a_compiled_layer_has_its_budget_of_kernels(
     on_cuda: Callable[..., Any], launches: str, precision: str, budget: int
 ) -> None:
-    """Forward and backward pass together."""
+    """The budget covers forward and backward pass."""
     forward, backward = on_cuda(written, launches=launches, precision=precision)
     assert forward["others"] == 5  # four products and attention
     assert backward["others"] == 9

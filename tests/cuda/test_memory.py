@@ -1,4 +1,4 @@
-"""What is predicted of a GPU's memory: traced on CUDA tensors, and the caching allocator's rules against itself."""
+"""Predicted memory of a GPU: traces on CUDA tensors, and the replay compared with torch's caching allocator."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scalecore_torch.memory.tracer import answer
 
 
 def question(*, n_heads: int = 4) -> dict[str, Any]:
-    """Of a shape of 48 layers, traced at two and four."""
+    """A question about a shape of 48 layers, traced with two and four."""
     from scalecore.api.space import DataShape
     from scalecore.execution.attempt_spec import ModelSpec
     from scalecore.plugins.registry import load_registry
@@ -45,20 +45,20 @@ def question(*, n_heads: int = 4) -> dict[str, Any]:
 
 
 def answered(*, n_heads: int = 4, gpu: bool = True) -> dict[str, Any]:
-    """What the tracer answers, with a GPU or without one."""
+    """The tracer's answer, with or without a GPU."""
     if not gpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     return answer(question(n_heads=n_heads))
 
 
 def answered_where_a_process_has_the_gpu_for_itself() -> dict[str, Any]:
-    """The same in the driver's mode that lets no second process use it."""
+    """The tracer's answer in the driver's mode that allows one process."""
     ctypes.CDLL(None).stub_compute_mode(3)
     return answer(question())
 
 
 def compared(seed: int) -> tuple[int, int]:
-    """Bytes that torch's allocator has reserved after random requests, and those of the replay."""
+    """Bytes reserved after random requests by torch's allocator and by the replay."""
     import torch
 
     from scalecore_torch.memory.cuda import CachingAllocator
@@ -76,7 +76,7 @@ def compared(seed: int) -> tuple[int, int]:
 
 
 def test_a_trial_for_cuda_is_traced_on_cuda_tensors(on_cuda: Callable[..., Any]) -> None:
-    """Attention in bfloat16 keeps less on a GPU than on a CPU; what the allocator reserves is replayed."""
+    """Attention in bfloat16 keeps less on a GPU than on a CPU; the allocator's reserved memory is replayed."""
     there, here = on_cuda(answered), on_cuda(answered, gpu=False)
     assert (there["traced_on"], there["blocks"]) == ("cuda", 4)
     assert "note" not in there
@@ -84,13 +84,13 @@ def test_a_trial_for_cuda_is_traced_on_cuda_tensors(on_cuda: Callable[..., Any])
     assert there["tensors"] < there["held"] < 1.5 * there["tensors"]
 
 
-def test_narrow_heads_take_more_on_a_gpu_than_on_a_cpu(on_cuda: Callable[..., Any]) -> None:
-    """So no factor makes the one of the other."""
+def test_narrow_heads_need_more_memory_on_a_gpu_than_on_a_cpu(on_cuda: Callable[..., Any]) -> None:
+    """No factor converts one into the other."""
     assert on_cuda(answered, n_heads=32)["tensors"] > on_cuda(answered, n_heads=32, gpu=False)["tensors"]
 
 
-def test_without_a_gpu_that_processes_share_it_is_traced_as_on_the_cpu(on_cuda: Callable[..., Any]) -> None:
-    """A context of the tracer would keep attempts off it; the answer says why."""
+def test_without_a_shareable_gpu_the_trace_is_that_of_the_cpu(on_cuda: Callable[..., Any]) -> None:
+    """A context of the tracer would block attempts; the answer has the reason."""
     for function, settings in ((answered, {"gpu": False}), (answered_where_a_process_has_the_gpu_for_itself, {})):
         found = on_cuda(function, **settings)
         assert found["traced_on"] == "cpu"
@@ -98,7 +98,7 @@ def test_without_a_gpu_that_processes_share_it_is_traced_as_on_the_cpu(on_cuda: 
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_replay_reserves_what_the_caching_allocator_does(on_cuda: Callable[..., Any], seed: int) -> None:
-    """To the byte: segments for small, medium and large requests, best fit, splitting and joining."""
+def test_the_replay_reserves_as_much_as_the_caching_allocator(on_cuda: Callable[..., Any], seed: int) -> None:
+    """Equal to the byte: segments for small, medium and large requests, best fit, splitting and joining."""
     real, replayed = on_cuda(compared, seed)
     assert real == replayed

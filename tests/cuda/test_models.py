@@ -1,4 +1,4 @@
-"""Steps of models that are not PatchTST, with losses that are not the plain ones, on a GPU that is not there."""
+"""Steps of other models than PatchTST with other losses, on a simulated GPU."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .training import CONTEXT, FEATURES, windows
 
 
 class Encoder(nn.Module):
-    """Layers of torch's own, which compute with the weights of a linear layer by themselves."""
+    """Layers of torch, which use the weights of linear layers directly."""
 
     def __init__(self, outputs: int, *, norm_first: bool) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Encoder(nn.Module):
 
 
 class Convolution(nn.Module):
-    """With running statistics, which a step may have to undo."""
+    """A layer with running statistics, which a step may have to restore."""
 
     def __init__(self, outputs: int) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ COMPUTED: Mapping[str, Mapping[str, Any]] = {
 
 
 def waits(model: str, loss: str, computed: str) -> tuple[list[str], int]:
-    """Of a step after the first, and how many windows are evaluated afterwards, as the policy says and in TF32."""
+    """Waits of a step after the first, and the number of windows evaluated afterwards, by the policy and in TF32."""
     task, settings, outputs = LOSSES[loss]
     few = computed.startswith("float32")
     with fake_cuda():
@@ -110,5 +110,5 @@ def waits(model: str, loss: str, computed: str) -> tuple[list[str], int]:
 def test_no_step_of_another_model_waits_for_the_gpu(
     on_cuda: Callable[..., Any], model: str, loss: str, computed: str
 ) -> None:
-    """Nor is there a mistake of devices or types, in training and evaluation."""
+    """Training and evaluation have no errors of devices or types either."""
     assert on_cuda(waits, model, loss, computed) == ([], 70)

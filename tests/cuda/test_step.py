@@ -1,6 +1,6 @@
-"""Steps of the real trainer on a GPU that is not there: what they ask of it.
+"""Kernels and waits of the real trainer's steps on a simulated GPU.
 
-The budgets are those of eager PatchTST: whoever makes a step cheaper lowers them.
+The budgets are those of eager PatchTST: lower them when a step becomes cheaper.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from .training import trainer
 OnCuda = Callable[..., Any]
 
 LAYER = {"product": 12, "attention": 2, "element-wise": 21}
-"""Kernels of a layer, forward and backward, in float32; the optimizer takes all layers at once."""
+"""Kernels of a layer, forward and backward, in float32; the optimizer updates all layers at once."""
 CASTS = 22
-"""In bfloat16: of four weights and biases and of their gradients 16, of activations 6."""
+"""Casts in bfloat16: 16 of four weights and biases and their gradients, 6 of activations."""
 
 
 def step(**settings: Any) -> Counts:
-    """What the second step of a trainer asks for: in the first the optimizer makes its state."""
+    """Count the second step of a trainer; in the first the optimizer creates its state."""
     with fake_cuda():
         made = trainer(**settings)
         made.optimizer_step()
@@ -38,14 +38,14 @@ def step(**settings: Any) -> Counts:
 
 
 def of_a_layer(on_cuda: OnCuda, **settings: Any) -> dict[str, float]:
-    """Kernels of one layer by kind: what two layers more ask for, halved."""
+    """Kernels of one layer by kind: half the difference of two more layers."""
     shallow, deep = (on_cuda(step, layers=layers, **settings) for layers in (2, 4))
     deep.kernels.subtract(shallow.kernels)
     return {kind: count / 2 for kind, count in deep.kernels.items() if count}
 
 
 def waits_of_steps(count: int) -> list[int]:
-    """How often the host waits in each step of an epoch."""
+    """The number of waits of the host in each step of an epoch."""
     waits = []
     with fake_cuda():
         made = trainer("2M", layers=1, steps=count)
@@ -58,22 +58,22 @@ def waits_of_steps(count: int) -> list[int]:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_layer_keeps_its_budget_of_kernels(on_cuda: OnCuda, precision: str) -> None:
-    """57 in bfloat16, 35 in float32, with dropout."""
+    """It has 57 in bfloat16 and 35 in float32, with dropout."""
     budget = LAYER if precision == "fp32" else {**LAYER, "cast": CASTS}
     assert of_a_layer(on_cuda, precision=precision) == budget
 
 
-def test_a_further_micro_batch_does_not_cast_weights_again(on_cuda: OnCuda) -> None:
-    """Four micro-batches are four times a step, and three additions for each of the twelve gradients of a layer; its
-    four weights and biases are cast once."""
+def test_weights_are_cast_once_for_all_micro_batches(on_cuda: OnCuda) -> None:
+    """Four micro-batches launch four times the kernels of a step, and three additions for each of the twelve gradients
+    of a layer; its four weights and biases are cast once."""
     budget = {kind: 4 * count for kind, count in {**LAYER, "cast": CASTS}.items()}
     budget["element-wise"] += 3 * 12
     budget["cast"] -= 3 * 8
     assert of_a_layer(on_cuda, precision="bf16", micro_batch=64) == budget
 
 
-def test_a_layer_whose_activations_are_computed_again_does_its_forward_pass_twice(on_cuda: OnCuda) -> None:
-    """Four products and one attention more."""
+def test_recomputed_activations_repeat_the_forward_pass(on_cuda: OnCuda) -> None:
+    """It has four more products and one more attention."""
     found = of_a_layer(on_cuda, precision="bf16", checkpointing=True)
     assert {kind: found[kind] for kind in ("product", "attention")} == {"product": 16, "attention": 3}
 
@@ -96,13 +96,13 @@ class Weighted(torch.nn.Module):
 
 
 def own_step(file: str) -> Counts:
-    """A step with a loss that has a buffer, and another optimizer."""
+    """A step with another optimizer and a loss that has a buffer."""
     optimizer = UserPart(module="torch.optim", name="SGD", options={"momentum": 0.9, "foreach": True})
     return step(layers=2, own=UserCode(loss=UserPart(name="Weighted", file=file), optimizer=optimizer))
 
 
-def test_a_loss_and_an_optimizer_of_the_users_run_on_the_gpu(on_cuda: OnCuda, tmp_path: Path) -> None:
-    """Buffers are where the logits are, and nothing waits for the device."""
+def test_a_users_loss_and_optimizer_run_on_the_gpu(on_cuda: OnCuda, tmp_path: Path) -> None:
+    """Buffers are on the device of the logits, and nothing waits for the device."""
     file = tmp_path / "own.py"
     file.write_text(OWN)
     counts = on_cuda(own_step, file=str(file))
@@ -113,14 +113,14 @@ def test_a_loss_and_an_optimizer_of_the_users_run_on_the_gpu(on_cuda: OnCuda, tm
 @pytest.mark.parametrize("task", ["binary", "multiclass", "forecast"])
 @pytest.mark.parametrize(("precision", "checkpointing"), [("fp32", False), ("bf16", False), ("bf16", True)])
 def test_no_step_waits_for_the_gpu(on_cuda: OnCuda, task: str, precision: str, checkpointing: bool) -> None:
-    """Neither for a number of a tensor nor for a copy, with micro-batches, dropout and clipping."""
+    """It waits neither for a value nor for a copy, with micro-batches, dropout and clipping."""
     settings = {"task": task, "precision": precision, "checkpointing": checkpointing, "micro_batch": 128}
     assert on_cuda(step, layers=2, **settings).waits == []
 
 
 @pytest.mark.parametrize(("shape", "layers"), [("2M", 48), ("20M", 24), ("200M", 28)])
 def test_a_whole_step_keeps_its_budget_of_kernels(on_cuda: OnCuda, shape: str, layers: int) -> None:
-    """Beside the layers some fifty kernels, whatever the size; and nothing waits."""
+    """Besides the layers it has some fifty kernels for any size, and nothing waits."""
     counts = on_cuda(step, shape=shape, precision="bf16")
     counts.kernels.subtract(Counter({kind: layers * count for kind, count in {**LAYER, "cast": CASTS}.items()}))
     assert counts.kernels.pop("optimizer") >= 2
@@ -129,12 +129,12 @@ def test_a_whole_step_keeps_its_budget_of_kernels(on_cuda: OnCuda, shape: str, l
 
 
 def test_the_host_waits_once_in_32_steps(on_cuda: OnCuda) -> None:
-    """To see whether the loss is finite; and at the first step of an epoch for the order of its windows."""
+    """It checks that the loss is finite; the first step of an epoch also waits for the order of the windows."""
     assert on_cuda(waits_of_steps, 33) == [1] + 30 * [0] + [1, 0]
 
 
 class World:
-    """Stands around a trainer: takes what it reports, and stops it at a step."""
+    """Receives the reports of a trainer and stops it at a step."""
 
     def __init__(self, *, stop_at: int | None = None) -> None:
         self.stop_at = stop_at
@@ -154,7 +154,7 @@ class World:
 
 
 def epochs(**settings: Any) -> tuple[Counts, list[Any]]:
-    """A whole training of two epochs of four steps."""
+    """A complete training of two epochs with four steps each."""
     with fake_cuda():
         made, world = trainer(layers=1, **settings), World()
         with counting() as counts:
@@ -164,8 +164,8 @@ def epochs(**settings: Any) -> tuple[Counts, list[Any]]:
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "forecast"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_whole_training_waits_at_the_ends_of_epochs_only(on_cuda: OnCuda, task: str, precision: str) -> None:
-    """Each epoch for the order of its windows, its clock, its logits and three sums; once for the labels."""
+def test_a_training_waits_only_at_the_ends_of_epochs(on_cuda: OnCuda, task: str, precision: str) -> None:
+    """Each epoch waits for the order of its windows, its clock, its logits and three sums; the first for the labels."""
     counts, lines = on_cuda(epochs, task=task, precision=precision)
     assert [line["epoch"] for line in lines] == [1, 2]
     waits = Counter(wait.split(": ")[0] for wait in counts.waits)
@@ -173,7 +173,7 @@ def test_a_whole_training_waits_at_the_ends_of_epochs_only(on_cuda: OnCuda, task
 
 
 def continued(folder: str, **settings: Any) -> tuple[Counts, Counts]:
-    """A step of a training that was never stopped, and one of a training continued from a checkpoint file."""
+    """A step of an uninterrupted training and one of a training continued from a checkpoint file."""
     from scalecore_torch.training import checkpoint
 
     with fake_cuda():
@@ -181,7 +181,7 @@ def continued(folder: str, **settings: Any) -> tuple[Counts, Counts]:
         assert made.run(world) == "stopped"
         with counting() as before:
             made.optimizer_step()
-        # As torch.save does it; a file of fake tensors cannot be written.
+        # As torch.save does; fake tensors cannot be written to a file.
         checkpoint.save(
             Path(folder), tree_map(lambda one: one.cpu() if isinstance(one, torch.Tensor) else one, world.state)
         )
@@ -198,8 +198,8 @@ def continued(folder: str, **settings: Any) -> tuple[Counts, Counts]:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_continued_training_makes_the_same_steps(on_cuda: OnCuda, tmp_path: Path, precision: str) -> None:
-    """The state of the optimizer is where and what it was: no kernel more, and nothing that waits."""
+def test_a_continued_training_has_the_same_steps(on_cuda: OnCuda, tmp_path: Path, precision: str) -> None:
+    """The optimizer's state has the same device and content: no additional kernel and no wait."""
     before, after = on_cuda(continued, str(tmp_path), precision=precision, micro_batch=128)
     assert after.operations == before.operations
     assert after.waits == before.waits == []

@@ -25,11 +25,11 @@ SHAPES: Mapping[str, Mapping[str, int]] = {
     "20M": {"d_model": 256, "n_layers": 24, "n_heads": 8, "d_ff": 1024},
     "200M": {"d_model": 768, "n_layers": 28, "n_heads": 12, "d_ff": 3072},
 }
-"""By parameters; those of `benchmarks/gpu.py`."""
+"""Shapes by parameter count, as in `benchmarks/gpu.py`."""
 
 
 def windows(count: int, *, scale: TargetScale | None) -> WindowSource:
-    """A real source over rows that have no values."""
+    """A real source of windows over rows without values."""
     rows = _Rows(
         values=torch.zeros(count + CONTEXT - 1, FEATURES, device="cuda"),
         labels=torch.zeros(count + CONTEXT - 1, device="cuda"),
@@ -55,7 +55,7 @@ def trainer(
     own: UserCode | None = None,
     **plan: Any,
 ) -> TrainingLoop:
-    """Under `fake_cuda`: a trainer with `steps` steps an epoch; `layers` instead of those of the shape."""
+    """A trainer with `steps` steps an epoch, under `fake_cuda`; `layers` replaces the shape's number."""
     from scalecore.api.space import DataShape
     from scalecore.plugins.registry import load_registry
     from scalecore_torch.hyperparameters import CORE_HYPERPARAMETERS
@@ -83,7 +83,7 @@ def trainer(
     )
     scale = TargetScale(mean=0.0, std=2.0) if task == "forecast" else None
     sources = {"train": windows(steps * effective_batch, scale=scale), "val": windows(1000, scale=scale)}
-    with torch.device("cuda"):  # fake parameters cannot be moved, so the module is made where it will be
+    with torch.device("cuda"):  # fake parameters cannot be moved, so the module is created on its device
         made, _ = build_trainer(spec, device=torch.device("cuda"), windows=sources)
     made.policy = Policy(precision=precision, why={})  # type: ignore[arg-type]
     return made

@@ -1,4 +1,4 @@
-"""A fresh environment in which packages are installed as by their authors, on top of the packages installed here."""
+"""A new environment in which plugin packages are installed, on top of the packages of this one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 @frozen
 class Environment:
-    """A virtual environment that also sees all packages of this one."""
+    """A virtual environment that includes all packages of this one."""
 
     folder: Path
 
@@ -28,7 +28,7 @@ class Environment:
         return str(self.folder / "bin" / "python")
 
     def install(self, *packages: Path) -> None:
-        """`pip install --editable`, with the build backend and the dependencies that are here: nothing is fetched."""
+        """`pip install --editable` with the installed build backend and dependencies; nothing is downloaded."""
         pip = [sys.executable, "-m", "pip", "--python", self.python, "--disable-pip-version-check", "--quiet"]
         options = ["install", "--no-index", "--no-deps", "--no-build-isolation"]
         editable = [part for package in packages for part in ("--editable", str(package))]
@@ -36,7 +36,7 @@ class Environment:
         assert done.returncode == 0, done.stdout + done.stderr
 
     def run(self, module: str, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-        """`python -m MODULE ARGUMENTS` in `folder`."""
+        """Run `python -m MODULE ARGUMENTS` in `folder`."""
         return subprocess.run(
             [self.python, "-m", module, *arguments],
             cwd=folder,
@@ -49,7 +49,7 @@ class Environment:
 
 
 def make_environment(folder: Path, outer: Sequence[str]) -> Environment:
-    """Created without pip, in a tenth of a second; `outer` are the folders of packages that it also sees."""
+    """Create it without pip, in a tenth of a second; `outer` are further folders of packages."""
     venv.create(folder, symlinks=True)
     own = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder), "platbase": str(folder)}))
     # addsitedir reads the .pth files in them, so that editable installs are found too.
@@ -59,5 +59,5 @@ def make_environment(folder: Path, outer: Sequence[str]) -> Environment:
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """One for all tests: each package installed into it has its own name."""
+    """One environment for all tests, since each package has another name."""
     return make_environment(tmp_path_factory.mktemp("environment"), site.getsitepackages())

@@ -1,7 +1,7 @@
 """Tests that need an NVIDIA GPU: `pytest tests/gpu`, under 90 seconds on one.
 
-Without a GPU they are skipped. With SCALECORE_GPU_TESTS_DEVICE=cpu the same code runs on the CPU: a rehearsal, which
-shows that the tests work and nothing about a GPU. What only a GPU can answer is skipped then.
+Without a GPU they are skipped. With SCALECORE_GPU_TESTS_DEVICE=cpu the same code runs on the CPU: this rehearsal checks
+the tests, not a GPU, and skips tests that only a GPU can run.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ROWS, FEATURES, CONTEXT = 1500, 5, 24
 
 
 def pytest_report_header() -> str:
-    """So that nobody takes a rehearsal for a run."""
+    """Report whether this is a run on a GPU or a rehearsal."""
     if DEVICE != "cuda":
         return f"tests/gpu: rehearsed on {DEVICE} ({VARIABLE}), which says nothing about a GPU"
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
@@ -41,7 +41,7 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what this machine cannot answer, and say why."""
+    """Skip tests that this machine cannot run, with the reason."""
     own = [item for item in items if HERE in item.path.parents]
     if DEVICE == "cuda" and not torch.cuda.is_available():
         missing = "built without CUDA" if torch.version.cuda is None else "finds no NVIDIA GPU"
@@ -55,19 +55,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The marker of tests that have no meaning on a CPU."""
+    """Register the marker of tests that need a GPU."""
     config.addinivalue_line("markers", "only_gpu: has no meaning on a CPU, not even as a rehearsal")
 
 
 @pytest.fixture
 def device() -> torch.device:
-    """Where the tests train."""
+    """The device of the tests."""
     return torch.device(DEVICE)
 
 
 @pytest.fixture(scope="session")
 def prices() -> np.ndarray:
-    """[rows, features] of a random walk and noise."""
+    """A random walk and noise, [rows, features]."""
     generator = np.random.default_rng(7)
     close = np.exp(np.cumsum(generator.normal(0, 0.01, ROWS)))
     return np.column_stack([close, generator.normal(size=(ROWS, FEATURES - 1))])
@@ -75,7 +75,7 @@ def prices() -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def prepared(prices: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the walk, whose direction is to be predicted."""
+    """The prepared data of the walk; the target is its direction."""
     target = target_of(TargetOptions(kind="direction"))
     panel = Panel(
         name="walk",
@@ -94,7 +94,7 @@ def prepared(prices: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 def patchtst(*, dropout: float = 0.1, n_layers: int = 3) -> torch.nn.Module:
-    """A PatchTST of some 150,000 parameters."""
+    """A PatchTST of about 150,000 parameters."""
     from scalecore_patchtst.model import PatchTST
 
     torch.manual_seed(3)
@@ -117,7 +117,7 @@ def patchtst(*, dropout: float = 0.1, n_layers: int = 3) -> torch.nn.Module:
 
 @pytest.fixture
 def trainer_of(prepared: Path, device: torch.device) -> Callable[..., TrainingLoop]:
-    """Build a trainer of a module on the device; keyword arguments change the plan."""
+    """Build a trainer of a module on the device; keyword arguments change its plan."""
 
     def build(
         module: torch.nn.Module | None = None, *, policy: Policy | None = None, on: torch.device = device, **plan: Any

@@ -1,4 +1,4 @@
-"""The benchmark of a GPU is a program that runs."""
+"""The benchmark of a GPU runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PROGRAM = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
 
 
 def result_of(folder: Path, device: torch.device, *, seconds: float) -> dict[str, Any]:
-    """What the program writes of tiny shapes."""
+    """Run the benchmark on tiny shapes and return its results."""
     command = [sys.executable, str(PROGRAM), "--device", device.type, "--short", "--seconds", str(seconds)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     done = subprocess.run(
@@ -40,13 +40,13 @@ def result_of(folder: Path, device: torch.device, *, seconds: float) -> dict[str
 
 @pytest.fixture
 def program(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """Its functions."""
+    """The module of the benchmark."""
     monkeypatch.syspath_prepend(str(PROGRAM.parent))
     return importlib.import_module("gpu")
 
 
-def test_the_benchmark_measures_or_says_what_it_did_not_reach(tmp_path: Path, device: torch.device) -> None:
-    """A step of the trainer, an evaluation and two packed processes, on tiny shapes; a verdict for each goal."""
+def test_the_benchmark_measures_or_reports_unmet_goals(tmp_path: Path, device: torch.device) -> None:
+    """It measures a step, an evaluation and two packed processes on tiny shapes, and reports each goal."""
     result = result_of(tmp_path, device, seconds=8)
     assert len([note for note in result["notes"] if note.startswith("goal ")]) == 4
     first, *others = result["rows"]
@@ -56,8 +56,8 @@ def test_the_benchmark_measures_or_says_what_it_did_not_reach(tmp_path: Path, de
     assert all(one["windows/s"] or one["note"] for one in others)
 
 
-def test_the_benchmark_measures_one_cell_however_long_the_start_takes(tmp_path: Path, device: torch.device) -> None:
-    """Starting CUDA alone may take as long as a short benchmark is given."""
+def test_the_benchmark_measures_one_cell_even_after_a_slow_start(tmp_path: Path, device: torch.device) -> None:
+    """Initialising CUDA may take as long as the time limit of a short benchmark."""
     first, *others = result_of(tmp_path, device, seconds=0)["rows"]
     assert first["ms_a_step"] > 0
     assert {one["note"] for one in others} == {"not reached in --seconds"}
@@ -66,7 +66,7 @@ def test_the_benchmark_measures_one_cell_however_long_the_start_takes(tmp_path: 
 def test_a_packed_process_keeps_no_trainer_of_an_earlier_cell(
     program: ModuleType, prepared: Path, device: torch.device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two of 2B would take the memory in which the next cell is measured."""
+    """Two trainers of 2B parameters would occupy the memory of the next cell."""
     made, alive = program.trainer_of, []
     trainers: weakref.WeakSet[Any] = weakref.WeakSet()
 
@@ -84,8 +84,8 @@ def test_a_packed_process_keeps_no_trainer_of_an_earlier_cell(
     assert (alive, len(trainers)) == ([0, 0], 0)
 
 
-def test_what_is_marked_on_a_gpu_is_not_counted_beside_its_kernels(program: ModuleType) -> None:
-    """torch marks the step of an optimizer there too."""
+def test_marked_ranges_are_not_counted_in_addition_to_their_kernels(program: ModuleType) -> None:
+    """torch also marks the step of an optimizer on the GPU."""
     events = [
         FunctionEvent(1, "kernel", 0, 0, 30, device_type=DeviceType.CUDA, use_device="cuda"),
         FunctionEvent(2, "step", 0, 0, 50, device_type=DeviceType.CUDA, use_device="cuda", is_user_annotation=True),
@@ -95,7 +95,7 @@ def test_what_is_marked_on_a_gpu_is_not_counted_beside_its_kernels(program: Modu
 
 
 def test_goals_can_be_met_with_compiled_blocks(program: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a GPU and what compiling takes are there, cells of their size are the first of the compiled ones."""
+    """With a GPU and a compiler, cells of the goals' size are the first compiled ones."""
     monkeypatch.setattr(program, "missing_compiler", lambda device: None)
     found = program.cells(["2M", "20M", "200M", "2B"], short=False, on_gpu=True)
     assert [one[:2] for one in found if one.compile == "block"][:2] == [("200M", 1024), ("2B", 1024)]

@@ -1,4 +1,4 @@
-"""Whole studies on a GPU, by the command line as a user runs it."""
+"""Complete studies on a GPU, through the command line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .conftest import CONTEXT, FEATURES
 
 
 def experiment(prices: np.ndarray, folder: Path) -> dict[str, Any]:
-    """A study over shapes of some ten thousand parameters, on prices that it reads from a file."""
+    """A study over shapes of about ten thousand parameters, on prices from a file."""
     days = np.datetime64("2000-01-03") + np.arange(len(prices))
     names = ["Close", *(f"f{n}" for n in range(1, FEATURES))]
     lines = [",".join((str(day), *map(str, row))) for day, row in zip(days, prices, strict=True)]
@@ -43,7 +43,7 @@ def experiment(prices: np.ndarray, folder: Path) -> dict[str, Any]:
 
 
 def run(content: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
-    """The journal of the study after its run."""
+    """Run the study and return its journal."""
     (folder / "experiment.yaml").write_text(yaml.safe_dump(content))
     done = subprocess.run(
         [sys.executable, "-m", "scalecore", "run", str(folder / "experiment.yaml")],
@@ -64,8 +64,8 @@ def records(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [event["record"] for event in events if event["event"] == "trial_finished"]
 
 
-def test_a_whole_attempt_trains_on_the_gpu(prices: np.ndarray, tmp_path: Path, device: torch.device) -> None:
-    """Smoke step, admission, containment, training, evaluation and record; in bfloat16, with its memory measured."""
+def test_an_attempt_trains_on_the_gpu(prices: np.ndarray, tmp_path: Path, device: torch.device) -> None:
+    """Smoke step, admission, memory limit, training, evaluation and record work, in bfloat16; memory is measured."""
     content = experiment(prices, tmp_path)
     content["search"]["trials"] = 1
     content["training"]["device"] = device.type
@@ -82,7 +82,7 @@ def test_a_whole_attempt_trains_on_the_gpu(prices: np.ndarray, tmp_path: Path, d
 
 
 def test_four_trials_share_one_gpu_in_four_slots(prices: np.ndarray, tmp_path: Path, device: torch.device) -> None:
-    """All are completed, and at some time two or more of them ran at once; `auto` takes the GPU."""
+    """All complete, two or more of them ran at once, and `auto` selects the GPU."""
     content = experiment(prices, tmp_path)
     content["search"]["trials"] = 4
     content["training"] |= {"device": "auto" if device.type == "cuda" else device.type, "threads": 1}

@@ -1,4 +1,4 @@
-"""The trainer on a GPU: what it computes, what it waits for, and how much memory it takes."""
+"""Results, waits and memory of the trainer on a GPU."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MIB = 1024**2
 
 
 class Plain(torch.nn.Module):
-    """Products, a norm and dropout: nothing whose sums a GPU adds up in changing order."""
+    """Products, a norm and dropout, whose sums a GPU always computes in the same order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Plain(torch.nn.Module):
 
 
 class Wide(torch.nn.Module):
-    """Keeps a mebibyte for each window."""
+    """A module that keeps a mebibyte for each window."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class Wide(torch.nn.Module):
 
 
 class Loop:
-    """Stops the loop at a step, and keeps its checkpoint in `folder`."""
+    """Stops the loop at a step and writes its checkpoint to `folder`."""
 
     def __init__(self, folder: Path, *, stop_at: int | None = None) -> None:
         self.folder, self.stop_at, self.steps = folder, stop_at, 0
@@ -73,14 +73,14 @@ class Loop:
         return "stop" if self.steps - 1 == self.stop_at else "go_on"
 
     def epoch(self, line: Any) -> None:
-        """Nobody reads it."""
+        """Ignore the epoch."""
 
     def checkpoint(self, state: dict[str, Any]) -> None:
         checkpoint.save(self.folder, state)
 
 
 def interrupted(build: Callable[[], TrainingLoop], folder: Path) -> TrainingLoop:
-    """A trainer at its end, which was stopped in its second epoch and continued by another one."""
+    """Stop a trainer in its second epoch, continue with another one and return it at its end."""
     first = build()
     assert first.run(Loop(folder, stop_at=first.steps_per_epoch + 5)) == "stopped"
     found = checkpoint.load_newest([folder])
@@ -98,10 +98,10 @@ def uninterrupted(build: Callable[[], TrainingLoop], folder: Path) -> TrainingLo
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_training_goes_on_to_the_last_bit(
+def test_a_resumed_training_is_bit_identical(
     trainer_of: Build, tmp_path: Path, precision: Literal["fp32", "bf16"]
 ) -> None:
-    """Stopped in its second epoch and continued from its checkpoint, with dropout; nothing but dense layers."""
+    """Dense layers with dropout, stopped in the second epoch and continued from the checkpoint."""
 
     def build() -> TrainingLoop:
         return trainer_of(Plain(), policy=Policy(precision=precision, why={}))
@@ -111,12 +111,12 @@ def test_a_training_goes_on_to_the_last_bit(
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_transformer_goes_on_as_exactly_as_it_repeats_itself(
+def test_a_resumed_transformer_is_as_exact_as_a_repeated_one(
     trainer_of: Build, tmp_path: Path, precision: Literal["fp32", "bf16"]
 ) -> None:
-    """To the last bit where two trainings of it are equal; else within what these two differ by, times ten.
+    """Its results are bit-identical if two trainings of it are; else they differ by at most ten times as much.
 
-    The backward passes of fused attention may add up in changing order on a GPU.
+    The backward passes of fused attention may add up in varying order on a GPU.
     """
 
     def build() -> TrainingLoop:
@@ -137,9 +137,9 @@ def test_a_transformer_goes_on_as_exactly_as_it_repeats_itself(
 def test_captured_steps_train_as_launched_ones(
     trainer_of: Build, tmp_path: Path, device: torch.device, make: Callable[[], torch.nn.Module], precision: Any
 ) -> None:
-    """With dropout, a short last batch and evaluations between: the curve of `plain`, and that of a continued one.
+    """With dropout, a short last batch and evaluations, the learning curve is that of `plain` and of a continued run.
 
-    Beside rates of `plain`, which are rounded to float32, kernels may add up in another order.
+    The learning rates of `plain` are rounded to float32, and kernels may add up in another order.
     """
 
     def build(launches: Launches = "graph") -> TrainingLoop:
@@ -157,8 +157,8 @@ def test_captured_steps_train_as_launched_ones(
 
 
 @pytest.mark.only_gpu
-def test_a_replayed_step_waits_for_nothing_and_takes_no_memory(trainer_of: Build) -> None:
-    """Under torch's own check for synchronising calls."""
+def test_a_replayed_step_neither_waits_nor_allocates(trainer_of: Build) -> None:
+    """torch's check for synchronising calls is on."""
     trainer = trainer_of(patchtst(), policy=Policy(launches="graph", why={}))
     for _ in range(WARM_UP + 2):
         trainer.optimizer_step()
@@ -177,7 +177,7 @@ def parameters(trainer: TrainingLoop) -> list[torch.Tensor]:
 
 @contextmanager
 def limited(device: torch.device, *, more: int) -> Iterator[None]:
-    """Let this process allocate `more` bytes than it has now."""
+    """Limit the memory of this process to its current memory plus `more` bytes."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
         total = torch.cuda.get_device_properties(0).total_memory
@@ -195,8 +195,8 @@ def limited(device: torch.device, *, more: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
-def test_a_step_that_does_not_fit_is_made_with_half_the_micro_batch(trainer_of: Build, device: torch.device) -> None:
-    """As often as it takes; the gradients are those of small micro-batches without a limit."""
+def test_a_step_that_does_not_fit_is_repeated_with_smaller_batches(trainer_of: Build, device: torch.device) -> None:
+    """It is halved until the step fits; the gradients are those of small micro-batches without a limit."""
     trainer = trainer_of(Wide(), effective_batch=256, micro_batch=256)
     reference = trainer_of(Wide(), effective_batch=256, micro_batch=32)
     with limited(device, more=400 * MIB):
@@ -210,9 +210,9 @@ def test_a_step_that_does_not_fit_is_made_with_half_the_micro_batch(trainer_of: 
     assert torch.allclose(*gradients, rtol=1e-3, atol=1e-7)
 
 
-@pytest.mark.filterwarnings("ignore")  # torch warns about what its own compiler does
-def test_compiled_blocks_compute_what_is_written(trainer_of: Build, device: torch.device, tmp_path: Path) -> None:
-    """In bfloat16 the loss of an epoch's steps is near that of the eager ones; dropout would draw other numbers."""
+@pytest.mark.filterwarnings("ignore")  # torch warns about its compiler
+def test_compiled_blocks_compute_the_same(trainer_of: Build, device: torch.device, tmp_path: Path) -> None:
+    """In bfloat16 the losses of an epoch are near the eager ones; without dropout, which draws other numbers."""
     if (missing := missing_compiler(device.type)) is not None:
         pytest.skip(f"cannot compile here: {missing}")
     eager = trainer_of(patchtst(dropout=0.0, n_layers=2), policy=Policy(precision="bf16", why={}))
@@ -230,8 +230,8 @@ def logits(trainer: TrainingLoop) -> torch.Tensor:
     return trainer.evaluate(trainer.validation)[2]
 
 
-def test_an_evaluation_in_float32_is_that_of_the_cpu(trainer_of: Build) -> None:
-    """Losses and logits within 1e-4."""
+def test_an_evaluation_in_float32_matches_the_cpu(trainer_of: Build) -> None:
+    """Losses and logits agree within 1e-4."""
     here, there = trainer_of(on=torch.device("cpu")), trainer_of()
     loss_here, _, _ = here.evaluate(here.validation)
     loss_there, _, _ = there.evaluate(there.validation)
@@ -239,8 +239,8 @@ def test_an_evaluation_in_float32_is_that_of_the_cpu(trainer_of: Build) -> None:
     assert (logits(there) - logits(here)).abs().max() < 1e-4
 
 
-def test_an_evaluation_in_tf32_is_near_that_of_the_cpu(trainer_of: Build) -> None:
-    """Inputs of products have 10 bits of mantissa, an error of 5e-4 each: the logits are within 1 % of their size."""
+def test_an_evaluation_in_tf32_is_close_to_the_cpu(trainer_of: Build) -> None:
+    """Inputs of products have 10 bits of mantissa, an error of 5e-4 each: the logits agree within 1 %."""
     here = trainer_of(on=torch.device("cpu"))
     there = trainer_of(policy=Policy(evaluation="tf32", why={}))
     assert (logits(there) - logits(here)).abs().max() < 0.01 * logits(here).abs().max()
@@ -263,7 +263,7 @@ sys.stdin.readline()
 
 
 def used(device: torch.device, pid: int) -> int:
-    """Bytes that are used: of the GPU as NVML says, which counts all processes; of the process itself on a CPU."""
+    """Used bytes: of the GPU by NVML, for all processes, or of this process on a CPU."""
     if device.type == "cpu":
         return int(psutil.Process(pid).memory_info().rss)
 
@@ -278,8 +278,8 @@ def used(device: torch.device, pid: int) -> int:
     return int(memory.used)
 
 
-def test_the_measured_peak_is_what_the_driver_sees(device: torch.device) -> None:
-    """A process that holds a gigabyte reports it with its context as NVML has it, within a quarter."""
+def test_the_measured_peak_matches_the_driver(device: torch.device) -> None:
+    """A process with a gigabyte and its context reports NVML's figure within a quarter."""
     command = [sys.executable, "-c", HOLDS, device.type]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     with subprocess.Popen(
@@ -299,7 +299,7 @@ def test_the_measured_peak_is_what_the_driver_sees(device: torch.device) -> None
 
 
 def test_training_in_bfloat16_learns(trainer_of: Build) -> None:
-    """The training windows' loss falls within two epochs."""
+    """The loss on the training windows decreases within two epochs."""
     trainer = trainer_of(patchtst(dropout=0.0), policy=Policy(precision="bf16", why={}))
     before, _, _ = trainer.evaluate(trainer.train)
     for _ in range(trainer.steps_per_epoch):
@@ -309,9 +309,9 @@ def test_training_in_bfloat16_learns(trainer_of: Build) -> None:
 
 @contextmanager
 def without_waiting() -> Iterator[None]:
-    """Within, a call that makes the host wait for the GPU is an error, as far as torch notices."""
+    """Raise for calls in the block that make the host wait for the GPU, if torch detects them."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it does not notice all of them
+        warnings.simplefilter("ignore")  # that it does not detect all of them
         torch.cuda.set_sync_debug_mode("error")
     try:
         yield
@@ -322,7 +322,7 @@ def without_waiting() -> Iterator[None]:
 @pytest.mark.only_gpu
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_no_step_waits_for_the_gpu(trainer_of: Build, precision: Literal["fp32", "bf16"]) -> None:
-    """Under torch's own check for synchronising calls, after the order of the epoch was drawn."""
+    """torch's check for synchronising calls is on after the order of the epoch is drawn."""
     trainer = trainer_of(patchtst(), policy=Policy(precision=precision, why={}))
     trainer.optimizer_step()
     with without_waiting():
@@ -332,14 +332,14 @@ def test_no_step_waits_for_the_gpu(trainer_of: Build, precision: Literal["fp32",
 
 @pytest.mark.parametrize(("dropout", "expected"), [(0.3, "stochastic"), (0.0, "exact")])
 def test_dropout_on_the_gpu_is_reported_as_stochastic(trainer_of: Build, dropout: float, expected: str) -> None:
-    """Its random numbers come from the generator of the GPU."""
+    """Its random numbers are those of the GPU's generator."""
     trainer = trainer_of(patchtst(dropout=dropout))
     trainer.optimizer_step()
     assert trainer.batching()["invariance"] == expected
 
 
 def test_batches_on_the_gpu_equal_those_on_the_cpu(prepared: Path, device: torch.device) -> None:
-    """The gather on the device gives the same windows, from one copy of the rows for all parts."""
+    """The gather on the device returns the same windows, from one copy of the rows for all parts."""
     here, there = open_windows(prepared), open_windows(prepared, device=device)
     assert there["train"]._rows is there["val"]._rows
     indices = torch.randperm(len(here["train"]))[:32]

@@ -1,4 +1,4 @@
-"""The example whose trials Lightning trains: a study with it, and the contract of trainers."""
+"""The example for Lightning: a study with it, and the contract of trainers."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import pytest
 
 from scalecore.testing import TrainerContract
 
-pytest.importorskip("lightning", reason="a download that only the tox environment `lightning` makes")
+pytest.importorskip("lightning", reason="needs the tox environment `lightning`")
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "lightning-trainer"
 
 
 class TestLightning(TrainerContract):
-    """Stopped and continued by Lightning's own checkpoints."""
+    """Stopped and continued with Lightning's checkpoints."""
 
     experiment = MappingProxyType(
         {
@@ -34,7 +34,7 @@ class TestLightning(TrainerContract):
 
 
 def test_the_example_runs(tmp_path: Path) -> None:
-    """Each of its trials has a value, and all of its epochs a training loss."""
+    """Each trial has a value, and each epoch a training loss."""
     command = [
         sys.executable,
         "-m",

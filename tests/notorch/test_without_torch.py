@@ -1,6 +1,6 @@
-"""The core without torch: what works, and what says which package is missing.
+"""The core without torch: commands work, or name the missing package.
 
-Run in an environment that has scalecore and scalecore-hwmon and no trainer; elsewhere there is nothing to see.
+The tests run in an environment with only scalecore and scalecore-hwmon, and are skipped in others.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def scalecore(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """An experiment with a model of its own, whose sizes have closed forms."""
+    """An experiment with a model in a file, whose sizes have closed forms."""
     from scalecore.testing.fakes import write_walk
 
     write_walk(tmp_path)
@@ -80,23 +80,23 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_nothing_brings_torch() -> None:
-    """Neither the core nor the monitors ask for it, whatever they depend on."""
+def test_no_dependency_installs_torch() -> None:
+    """Neither the core nor the monitors depend on it, directly or indirectly."""
     assert importlib.util.find_spec("torch") is None
     names = {dist.name for dist in importlib.metadata.distributions() if dist.name.startswith("scalecore")}
     assert names == {"scalecore", "scalecore-hwmon"}
 
 
-def test_plugins_lists_what_is_there(tmp_path: Path) -> None:
-    """Both distributions are ok."""
+def test_plugins_lists_both_distributions(tmp_path: Path) -> None:
+    """Both distributions have the status ok."""
     done = scalecore("plugins", "--json", folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     status = {one["distribution"]: one["status"] for one in json.loads(done.stdout)}
     assert status == {"scalecore": "ok", "scalecore-hwmon": "ok"}
 
 
-def test_check_finds_what_is_wrong_and_names_the_trainer(folder: Path) -> None:
-    """A file that is right but for the trainer has the exit code of a missing plugin; another mistake comes with it."""
+def test_check_reports_mistakes_and_the_missing_trainer(folder: Path) -> None:
+    """Without its trainer a valid file has the exit code of a missing plugin; other mistakes are reported too."""
     done = scalecore("check", "experiment.yaml", folder=folder)
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr == f"experiment.yaml:7:1: training: {MISSING}\n"
@@ -107,7 +107,7 @@ def test_check_finds_what_is_wrong_and_names_the_trainer(folder: Path) -> None:
 
 
 def test_plan_shows_data_and_shapes(folder: Path) -> None:
-    """Splits, baselines and the size of every shape; memory is unknown, and the last word is what to install."""
+    """It shows splits, baselines and sizes of shapes; memory is unknown, the last line names the package."""
     done = scalecore("plan", "experiment.yaml", folder=folder)
     assert done.returncode == 3
     assert done.stderr == f"experiment.yaml:7:1: training: {MISSING}\n"
@@ -120,14 +120,14 @@ def test_plan_shows_data_and_shapes(folder: Path) -> None:
 
 
 def test_run_ends_before_anything_is_written(folder: Path) -> None:
-    """One message, and the exit code of a missing plugin."""
+    """It prints one message, with the exit code of a missing plugin."""
     done = scalecore("run", "experiment.yaml", folder=folder)
     assert (done.returncode, done.stderr) == (3, f"experiment.yaml:7:1: training: {MISSING}\n")
     assert not (folder / "studies" / "walk" / "journal.jsonl").exists()
 
 
 def test_a_study_of_the_trainer_function_runs(folder: Path) -> None:
-    """Planned, run to its end, and whole: nothing of it needs torch."""
+    """It is planned, completes and passes `verify` without torch."""
     from scalecore.testing.function_files import MODEL as FLAT
     from scalecore.testing.function_files import TRAIN
 
@@ -147,8 +147,8 @@ def test_a_study_of_the_trainer_function_runs(folder: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_study_is_read(tmp_path: Path) -> None:
-    """`status` and `verify` need no plugin of the study's."""
+def test_a_study_can_be_read(tmp_path: Path) -> None:
+    """`status` and `verify` need no plugin of the study."""
     shutil.copytree(STUDY, tmp_path / "study")
     done = scalecore("status", "study", folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
@@ -161,8 +161,8 @@ def test_a_study_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "package"), [("report", "analysis"), ("confirm", "promotion"), ("evaluate", "promotion")]
 )
-def test_a_command_of_another_package_says_which(command: str, package: str, tmp_path: Path) -> None:
-    """Exit code 3, and what to install."""
+def test_a_command_of_another_package_names_it(command: str, package: str, tmp_path: Path) -> None:
+    """Exit code 3, with the package to install."""
     done = scalecore(command, "study", folder=tmp_path)
     assert (done.returncode, done.stdout) == (3, "")
     text = f"the command '{command}' is not installed; `pip install scalecore-{package}` provides it\n"
