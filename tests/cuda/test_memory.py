@@ -94,7 +94,7 @@ def test_without_a_shareable_gpu_the_trace_is_that_of_the_cpu(on_cuda: Callable[
     for function, settings in ((answered, {"gpu": False}), (answered_where_a_process_has_the_gpu_for_itself, {})):
         found = on_cuda(function, **settings)
         assert found["traced_on"] == "cpu"
-        assert found["note"] == "traced as on the CPU: there is no GPU here that several processes may use at once"
+        assert found["note"] == "traced as on the CPU: no GPU here allows several processes at once"
 
 
 @pytest.mark.parametrize("seed", range(3))

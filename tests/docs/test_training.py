@@ -38,4 +38,4 @@ def test_the_loss_of_the_page_is_of_its_task(folder: Path) -> None:
     """For another target it is refused."""
     done = scalecore("check", "experiment.yaml", "dataset.target={kind: forward_return}", folder=folder)
     assert done.returncode == 2
-    assert "my_training.py:CostSensitive is for a binary task, and the target is a forecast" in done.stderr
+    assert "my_training.py:CostSensitive is for a binary task, but the target is a forecast" in done.stderr

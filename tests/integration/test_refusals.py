@@ -526,7 +526,8 @@ def test_g23_an_objective_that_is_not_measured_is_refused(study: Study) -> None:
     """It is refused before the data is read; the message lists the task's metrics."""
     message = refused(study, "objective.metric=sharpe", code=2)
     assert (
-        "objective.metric=sharpe: 'sharpe' is not measured; the task binary gives accuracy, auc, brier, f1" in message
+        "objective.metric=sharpe: 'sharpe' is not measured; the task binary measures accuracy, auc, brier, f1"
+        in message
     )
     assert study.finished() == {}
 

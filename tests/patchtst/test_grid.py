@@ -154,8 +154,8 @@ def test_heads_that_do_not_divide_the_width_are_left_out(data: DataShape) -> Non
     [
         (
             PatchTSTOptions(patch_len=10, stride=12),
-            "model.stride: 12 is more than patch_len=10, so some steps would be in no patch; "
-            "give a stride of 10 or less",
+            "model.stride: 12 is more than patch_len=10, so no patch would contain some steps; set a stride of 10 or "
+            "less",
         ),
         (
             PatchTSTOptions(patch_len=0, n_layers=(), d_model=(64, 64, -1)),
@@ -199,4 +199,4 @@ def test_a_shape_whose_heads_do_not_divide_its_width_is_not_built(family: PatchT
     """A shape from elsewhere than the grid is checked too."""
     with pytest.raises(ExperimentError) as caught:
         family.build({"d_model": 64, "n_layers": 2, "n_heads": 3, "d_ff": 128}, NO_DROPOUT, data)
-    assert str(caught.value) == "architecture: n_heads=3 does not divide d_model=64; choose heads that do"
+    assert str(caught.value) == "architecture: n_heads=3 does not divide d_model=64; choose a number of heads that does"

@@ -78,5 +78,7 @@ def test_blocks_that_are_none_of_the_modules_are_refused() -> None:
         def repeated_blocks(self) -> list[str]:
             return ["layers"]
 
-    with pytest.raises(TypeError, match=r"Wrong.repeated_blocks\(\) names 'layers', which is none of its modules"):
+    with pytest.raises(
+        TypeError, match=r"Wrong.repeated_blocks\(\) returned 'layers', which is not one of its modules"
+    ):
         repeated_blocks(Wrong())

@@ -163,8 +163,8 @@ def test_a_policy_that_cannot_be_kept_is_told(trainer_of: Build, monkeypatch: py
     kept = settle(make_attempt_spec(), trainer_of(Deep()), earlier=policy("bf16", "block").plain(), warnings=warnings)
     assert (kept.precision, kept.compile) == ("bf16", "off")
     assert warnings == [
-        "goes on without compiled blocks, so not to the last bit: no C++ compiler is found (no-such-compiler; "
-        "the variable CXX names another one)"
+        "continuing without compiled blocks, so results may differ in the last digits: no C++ compiler is found "
+        "(no-such-compiler; the variable CXX names another one)"
     ]
 
 
@@ -204,7 +204,7 @@ def test_what_the_module_says_counts_in_studies_that_began_with_it(trainer_of: B
 
     with pytest.raises(TypeError) as caught:
         settle(evolve(long, compile_rule="savings"), trainer_of(Wrong()))
-    assert str(caught.value) == "Wrong.compile_savings() returned 3, no Savings"
+    assert str(caught.value) == "Wrong.compile_savings() returned 3, which is not a Savings"
 
 
 def test_bfloat16_learns_what_float32_learns(trainer_of: Build) -> None:

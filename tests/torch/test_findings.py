@@ -18,7 +18,7 @@ def test_a_compiler_that_is_asked_for_and_missing_is_refused(monkeypatch: pytest
         Finding(
             level="refuse",
             subject="compiling",
-            message=f"training.compile: block is asked for, but {NO_COMPILER}",
+            message=f"training.compile: block cannot be used: {NO_COMPILER}",
             remedy=REMEDY,
         )
     ]
@@ -26,7 +26,7 @@ def test_a_compiler_that_is_asked_for_and_missing_is_refused(monkeypatch: pytest
         Finding(
             level="warn",
             subject="compiling",
-            message=f"nothing is compiled, which long trials would gain from: {NO_COMPILER}",
+            message=f"blocks are not compiled, so long trials may take longer: {NO_COMPILER}",
             remedy=REMEDY,
         )
     ]
@@ -42,10 +42,10 @@ def test_on_a_gpu_its_own_compiler_counts(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
     problem = "no C compiler is found, which triton needs (no-such-compiler; the variable CC names another one)"
     (found,) = compile_findings("block", device="cuda")
-    assert (found.level, found.message) == ("refuse", f"training.compile: block is asked for, but {problem}")
+    assert (found.level, found.message) == ("refuse", f"training.compile: block cannot be used: {problem}")
     (found,) = compile_findings("auto", device="cuda")
-    message = f"nothing is compiled, which long trials would gain from: {problem}"
+    message = f"blocks are not compiled, so long trials may take longer: {problem}"
     assert (found.level, found.message) == ("warn", message)
     (found,) = compile_findings("block", device="mps")
-    assert found.message == "training.compile: block is asked for, but torch does not compile for MPS well enough yet"
+    assert found.message == "training.compile: block cannot be used: torch does not compile for MPS well enough yet"
     assert [*compile_findings("auto", device="mps")] == []

@@ -71,4 +71,4 @@ def test_logits_are_fetched_in_pieces_of_limited_size(
     assert first is not None
     assert torch.allclose(first, found[:10], atol=1e-6)
     assert first.shape == (10, 1)
-    assert all_logits(trainer.module, source, batch=7, told=lambda number: number < 3) is None
+    assert all_logits(trainer.module, source, batch=7, on_batch=lambda number: number < 3) is None

@@ -171,14 +171,14 @@ def test_the_median_of_quantiles_is_the_forecast() -> None:
         (
             BinaryCrossEntropy(),
             "forecast",
-            ("kind", "bce does not belong to a forecast, which the target is; its losses are mse, mae, quantile [G11]"),
+            ("kind", "bce is not a loss for a forecast, the task of the target; use one of mse, mae, quantile [G11]"),
         ),
         (
             Quantile(),
             "binary",
             (
                 "kind",
-                "quantile does not belong to a binary task, which the target is; its losses are bce, focal, "
+                "quantile is not a loss for a binary task, the task of the target; use one of bce, focal, "
                 "soft_auc [G11]",
             ),
         ),

@@ -53,7 +53,7 @@ def test_g23_what_is_no_number_cannot_rank_trials(trainer_of: Callable[..., Trai
     """Refused on the smoke step, which names the numbers that there are."""
     with pytest.raises(
         RefusedError,
-        match=rf"^objective\.metric: '{metric}' is not measured; the task binary gives accuracy, auc, brier, f1, "
+        match=rf"^objective\.metric: '{metric}' is not measured; the task binary measures accuracy, auc, brier, f1, "
         r"pr_auc, precision, recall, train_loss, val_loss \[G23\]$",
     ):
         smoke(trainer_of(metric=metric), Hyperparameters({}), sampled=[], outputs=1)

@@ -142,7 +142,7 @@ def test_what_cannot_be_compiled_is_off_or_refused(changes: dict[str, Any], prob
     assert policy(**settings, compile="off").why["compile"] == "asked for"
     with pytest.raises(RefusedError) as caught:
         policy(**settings, compile="block")
-    assert str(caught.value) == f"training.compile: block is asked for, but {problem}; use auto or off"
+    assert str(caught.value) == f"training.compile: block cannot be used: {problem}; use auto or off"
 
 
 def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,7 +118,7 @@ def test_a_library_that_is_missing_here_is_a_warning(trainer_of: Build) -> None:
     policy = settle(spec("onednn"), trainer_of(Choosing(has_onednn=False)), warnings=warnings)
     why = "onednn was chosen (of the study), and this processor or this torch lacks it"
     assert (policy.products, policy.why["products"]) == ("torch", why)
-    assert warnings == [f"float32 products are computed by torch, so not to the last bit: {why}"]
+    assert warnings == [f"float32 products are computed by torch, so results may differ in the last digits: {why}"]
     trainer = trainer_of(Choosing())
     assert settle(spec("onednn"), trainer, earlier=policy.plain(), warnings=warnings) == policy
     assert trainer.module.library == "torch"

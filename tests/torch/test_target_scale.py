@@ -224,9 +224,9 @@ def test_g57_the_smoke_step_refuses_a_forecast_that_loses_the_level(folder: Call
     with pytest.raises(RefusedError) as caught:
         smoke(trainer, values, sampled=[], outputs=1)
     assert str(caught.value) == (
-        "the model removes the level of each window and does not give it back: its outputs stay the same when all "
-        "values of a feature are larger by one amount, so it cannot forecast a level; add to the outputs what is "
-        "removed from the inputs [G57]"
+        "the model removes the level of each window and does not restore it: its outputs do not change when all "
+        "values of a feature increase by the same amount, so it cannot forecast a level; add the removed level to "
+        "the outputs [G57]"
     )
     for path, back in ((folder(), True), (folder("x1000", raw=True), False)):
         trainer, values = trainer_of(path, Normalising(back=back), loss="mse", rate=1e-2)

@@ -240,8 +240,8 @@ def test_g11_a_loss_that_returns_another_shape_ends_the_step(
     with pytest.raises(RefusedError) as caught:
         own.optimizer_step()
     assert str(caught.value) == (
-        "own.py:Reduced returned a tensor of shape [], where a tensor of shape [8] is expected, a loss for each of 8 "
-        "windows; a loss that is no sum over windows says `over_windows = False` [G11]"
+        "own.py:Reduced returned a tensor of shape [], expected a tensor of shape [8]: one loss for each of 8 "
+        "windows; a loss that is not a sum over windows must set `over_windows = False` [G11]"
     )
 
 
@@ -279,7 +279,7 @@ def test_a_metric_without_a_value_is_none(part: Callable[..., UserPart], name: s
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("text", "own.py:text returned str, where a number is expected, or None where it has no value"),
+        ("text", "own.py:text returned str, expected a number, or None if the metric is undefined"),
         ("changes", "own.py:changes failed: ValueError: output array is read-only (FILE, line 81)"),
     ],
 )
@@ -337,8 +337,8 @@ def test_an_optimizer_whose_state_no_checkpoint_can_hold_is_refused(part: Callab
     assert optimizer_problem(UserCode(), device=cpu) is None
     assert optimizer_problem(UserCode(optimizer=UserPart(module="torch.optim", name="Adam")), device=cpu) is None
     problem = str(optimizer_problem(UserCode(optimizer=part("Odd")), device=cpu))
-    assert problem.startswith("own.py:Odd keeps a state that no checkpoint can hold (")
-    assert problem.endswith("; its state_dict() must be of tensors, numbers, text, lists and dictionaries")
+    assert problem.startswith("own.py:Odd has a state that cannot be stored in a checkpoint (")
+    assert problem.endswith("; its state_dict() must contain only tensors, numbers, strings, lists and dictionaries")
 
 
 def test_a_schedule_that_leaves_its_range_ends_the_trial(
@@ -348,7 +348,7 @@ def test_a_schedule_that_leaves_its_range_ends_the_trial(
     own = trainer(UserCode(schedule=part("leaves")))
     with pytest.raises(RefusedError) as caught:
         own.run(Silence())
-    assert str(caught.value) == ("own.py:leaves returned 1.5 at step 5, where a share of the peak is expected, 0 to 1")
+    assert str(caught.value) == ("own.py:leaves returned 1.5 at step 5, expected a share of the peak between 0 and 1")
 
 
 def test_g26_a_part_of_another_content_is_refused(part: Callable[..., UserPart]) -> None:

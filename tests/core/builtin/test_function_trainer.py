@@ -79,7 +79,7 @@ def test_an_experiment_with_a_function_is_fine(project: Path) -> None:
     [
         ("training.target=./train.py:trein", "train.py has no trein; did you mean train?"),
         ("training.target=./nothing.py:train", "nothing.py cannot be read (No such file or directory)"),
-        ("training.target=os:sep", "os:sep cannot be called: it is of type str"),
+        ("training.target=os:sep", "os:sep is not callable: its type is str"),
         (
             "training.target=no_such_module:f",
             "there is no module 'no_such_module' in this environment; the import path of a file is ./FILE.py:NAME",

@@ -202,21 +202,22 @@ def test_an_objective_in_the_wrong_direction_is_refused(on_data: Any, objective:
             "{kind: forward_return}",
             "{kind: focal, gamma: 1.5}",
             "{}",
-            "5:25: training.loss.kind: focal does not belong to a forecast, which the target is; its losses are mse, "
+            "5:25: training.loss.kind: focal is not a loss for a forecast, the task of the target; use one of mse, "
             "mae, quantile",
         ),
         (
             "{kind: direction}",
             "{kind: focal, class_weights: auto}",
             "{}",
-            "5:47: training.loss.class_weights: has no meaning for a binary task, which the target is",
+            "5:47: training.loss.class_weights: does not apply to a binary task, the task of the target",
         ),
         (
             "{kind: direction}",
             "{kind: soft_auc, bce_share: 0}",
             "{}",
-            "5:12: training.loss: val_loss says nothing of a soft_auc without cross-entropy, which leaves the level "
-            "of the logits open; set objective.metric to auc with direction maximize, or a bce_share above 0",
+            "5:12: training.loss: val_loss cannot rank trials of soft_auc without cross-entropy, which leaves the "
+            "level of the logits undetermined; set objective.metric to auc with direction maximize, or bce_share "
+            "above 0",
         ),
         ("{kind: direction}", "{kind: soft_auc, bce_share: 0}", "{metric: auc, direction: maximize}", None),
         ("{kind: label, column: y}", "{kind: quantile}", "{}", None),
@@ -224,7 +225,7 @@ def test_an_objective_in_the_wrong_direction_is_refused(on_data: Any, objective:
             "{kind: forward_return}",
             "{kind: quantile, quantiles: [0.9, 0.5]}",
             "{}",
-            "5:12: training.loss: quantiles: must ascend, each once",
+            "5:12: training.loss: quantiles: must be in ascending order without duplicates",
         ),
     ],
 )
@@ -254,12 +255,12 @@ NAMES = [
     ("training: {hyperparameters: {epochs: 0}}", "4:38: training.hyperparameters.epochs: 0 is below 1"),
     (
         "objective: {metric: sharpe}",
-        "4:21: objective.metric: 'sharpe' is not measured; the task binary gives accuracy, auc, brier, f1, pr_auc, "
+        "4:21: objective.metric: 'sharpe' is not measured; the task binary measures accuracy, auc, brier, f1, pr_auc, "
         "precision, recall, train_loss, val_loss",
     ),
     (
         "objective: {metric: mae}",
-        "4:21: objective.metric: 'mae' is not measured; the task binary gives accuracy, auc, brier, f1, pr_auc, "
+        "4:21: objective.metric: 'mae' is not measured; the task binary measures accuracy, auc, brier, f1, pr_auc, "
         "precision, recall, train_loss, val_loss",
     ),
     (

@@ -227,7 +227,7 @@ def test_the_state_of_an_optimizer_is_measured(resolve: Callable[..., Resolved],
             "gone:Margin",
             "training.loss: there is no module 'gone' in this environment; the import path of a file is ./FILE.py:NAME",
         ),
-        ("./own.py:value", "training.loss: own.py:value cannot be called: it is of type int"),
+        ("./own.py:value", "training.loss: own.py:value is not callable: its type is int"),
         ("own.txt/x:value", "training.loss: FOLDER/own.txt/x is not a .py file"),
         (
             {"use": "./own.py:Margin", "scal": 2},
@@ -236,42 +236,43 @@ def test_the_state_of_an_optimizer_is_measured(resolve: Callable[..., Resolved],
         ({"use": "./own.py:Squares", "a": 2}, "training.loss.a: unknown option of own.py:Squares; it has no options"),
         (
             {"use": "./own.py:Margin", "scale": -1},
-            "training.loss.use: own.py:Margin cannot be made with these options: ValueError: scale must be positive "
+            "training.loss.use: own.py:Margin cannot be created with these options: ValueError: scale must be positive "
             "(FOLDER/own.py, line 12)",
         ),
         (
             {"use": "./own.py:Margin", "kind": "bce"},
-            "training.loss.kind: a loss is given by `kind` or by `use`; leave out one of them",
+            "training.loss.kind: set a loss by `kind` or by `use`, not both",
         ),
-        ("./own.py:Squares", "training.loss: own.py:Squares is for a forecast, and the target is a binary task [G11]"),
+        ("./own.py:Squares", "training.loss: own.py:Squares is for a forecast, but the target is a binary task [G11]"),
         (
             "./own.py:number",
-            "training.loss: own.py:number makes an object of type int, which cannot be called as loss(logits, labels)",
+            "training.loss: own.py:number creates an object of type int, which cannot be called as loss(logits, "
+            "labels)",
         ),
         (
             "./own.py:Silent",
-            'training.loss: own.py:Silent must say which tasks it is for, as in `tasks = ("binary",)`, out of binary, '
+            'training.loss: own.py:Silent must declare its tasks, as in `tasks = ("binary",)`, from binary, '
             "multiclass, forecast; it has no `tasks`",
         ),
         (
             "./own.py:Unreduced",
-            "training.loss: own.py:Unreduced returned a tensor of shape [], where a tensor of shape [4] is expected, a "
-            "loss for each of 4 windows; a loss that is no sum over windows says `over_windows = False`",
+            "training.loss: own.py:Unreduced returned a tensor of shape [], expected a tensor of shape [4]: one loss "
+            "for each of 4 windows; a loss that is not a sum over windows must set `over_windows = False`",
         ),
         (
             "./own.py:Wide",
-            "training.loss: own.py:Wide returned a tensor of shape [4, 4], where a tensor of shape [4] is expected, a "
-            "loss for each of 4 windows",
+            "training.loss: own.py:Wide returned a tensor of shape [4, 4], expected a tensor of shape [4]: one loss "
+            "for each of 4 windows",
         ),
         (
             "./own.py:Plain",
-            "training.loss: own.py:Plain returned an object of type float, where a tensor of shape [4] is "
-            "expected, a loss for each of 4 windows",
+            "training.loss: own.py:Plain returned an object of type float, expected a tensor of shape [4]: one loss "
+            "for each of 4 windows",
         ),
         (
             "./own.py:Detached",
-            "training.loss: own.py:Detached returned a tensor without a gradient: compute it of the logits by "
-            "operations of torch",
+            "training.loss: own.py:Detached returned a tensor without a gradient: compute it from the logits with "
+            "torch operations",
         ),
         (
             "./own.py:Failing",
@@ -280,12 +281,12 @@ def test_the_state_of_an_optimizer_is_measured(resolve: Callable[..., Resolved],
         ),
         (
             "./own.py:OfOne",
-            "training.loss: own.py:OfOne makes a loss that cannot be called as loss(logits, labels): too many "
+            "training.loss: own.py:OfOne creates a loss that cannot be called as loss(logits, labels): too many "
             "positional arguments",
         ),
         (
             "./own.py:Learned",
-            "training.loss: own.py:Learned has parameters, which no optimizer would train; use buffers, or numbers",
+            "training.loss: own.py:Learned has parameters, which no optimizer would train; use buffers or numbers",
         ),
         (
             "./own.py",
@@ -306,16 +307,16 @@ def test_a_loss_may_return_one_number(resolve: Callable[..., Resolved]) -> None:
     training: dict[str, Any] = {"loss": "./own.py:Mean"}
     assert not own_of(resolve(training)).over_windows
     assert problems(resolve, training=training, objective={"metric": "val_training_loss"}) == [
-        "objective.metric: a loss that is no sum over windows has no val_training_loss [G23]"
+        "objective.metric: a loss that is not a sum over windows has no val_training_loss [G23]"
     ]
 
 
 @pytest.mark.parametrize(
     ("metric", "message"),
     [
-        ("./own.py:Margin", "own.py:Margin is a class; a metric is a function(outputs, labels)"),
+        ("./own.py:Margin", "own.py:Margin is a class; a metric must be a function(outputs, labels)"),
         ("./own.py:number", "own.py:number cannot be called as number(outputs, labels): too many positional arguments"),
-        ("./own.py:accuracy", "accuracy is measured already, or listed twice; give the function another name"),
+        ("./own.py:accuracy", "accuracy is already a metric, or listed twice; rename the function"),
         ("./own.py:hit_rates", "FOLDER/own.py has no hit_rates; did you mean hit_rate?"),
     ],
 )
@@ -335,7 +336,7 @@ def test_a_user_metric_ranks_only_with_a_direction(resolve: Callable[..., Resolv
     ]
     resolve(training, objective={**objective, "direction": "minimize"})
     (message,) = problems(resolve, objective={**objective, "direction": "minimize"})
-    assert message.startswith("objective.metric: 'hit_rate' is not measured; the task binary gives accuracy, ")
+    assert message.startswith("objective.metric: 'hit_rate' is not measured; the task binary measures accuracy, ")
 
 
 @pytest.mark.parametrize(
@@ -347,16 +348,16 @@ def test_a_user_metric_ranks_only_with_a_direction(resolve: Callable[..., Resolv
         ),
         (
             {"use": "torch.optim:SGD", "lr": 0.1},
-            "training.optimizer.lr: is no option here: it is given by the hyper-parameter learning_rate",
+            "training.optimizer.lr: is not an option here: the hyper-parameter learning_rate sets it",
         ),
         (
             "./own.py:not_one",
-            "training.optimizer: own.py:not_one makes an object of type int, which is no torch.optim.Optimizer",
+            "training.optimizer: own.py:not_one creates an object of type int, which is not a torch.optim.Optimizer",
         ),
         (
             "./own.py:Closure",
-            "training.optimizer: own.py:Closure cannot be used: its step wants more than gradients, step(): missing a "
-            "required argument: 'closure'",
+            "training.optimizer: own.py:Closure cannot be used: its step requires more than gradients, step(): "
+            "missing a required argument: 'closure'",
         ),
         (
             "./own.py:triangle",
@@ -374,7 +375,7 @@ def test_g03_weight_decay_that_an_optimizer_does_not_take_is_refused(resolve: Ca
     """If the file sets or varies it, which would have no effect."""
     training = {"optimizer": "./own.py:NoDecay"}
     resolve(training)
-    message = "own.py:NoDecay takes no weight_decay, which training.hyperparameters or search.space sets"
+    message = "own.py:NoDecay does not accept weight_decay, which training.hyperparameters or search.space sets"
     fixed = {**training, "hyperparameters": {"weight_decay": 0.1}}
     assert problems(resolve, training=fixed) == [f"training.optimizer: {message}"]
     search = {"use": "random", "trials": 2, "space": {"weight_decay": {"uniform": [0.1, 0.2]}}}
@@ -394,8 +395,8 @@ def test_g03_weight_decay_that_an_optimizer_does_not_take_is_refused(resolve: Ca
             "own.py:hit_rate cannot be called as hit_rate(step, warmup_steps, total_steps): too many positional "
             "arguments",
         ),
-        ("./own.py:above", "own.py:above returned 2 at step 1, where a share of the peak is expected, 0 to 1"),
-        ("./own.py:text", "own.py:text returned 'fast' at step 0, where a share of the peak is expected, 0 to 1"),
+        ("./own.py:above", "own.py:above returned 2 at step 1, expected a share of the peak between 0 and 1"),
+        ("./own.py:text", "own.py:text returned 'fast' at step 0, expected a share of the peak between 0 and 1"),
         (
             "./own.py:undefined",
             "own.py:undefined failed at step 0 of 1000: ZeroDivisionError: division by zero (FOLDER/own.py, line 123)",
@@ -414,7 +415,7 @@ def test_g03_a_varied_warm_up_needs_a_schedule_that_uses_it(resolve: Callable[..
     """Otherwise every value would train the same model."""
     search = {"use": "random", "trials": 2, "space": {"warmup_steps": {"int": [5, 10]}}}
     assert problems(resolve, training={"schedule": "./own.py:triangle"}, search=search) == [
-        "training.schedule: own.py:triangle is the same for every warm-up, and search.space varies warmup_steps [G03]"
+        "training.schedule: own.py:triangle ignores warmup_steps, which search.space varies [G03]"
     ]
     resolve({"schedule": "./own.py:warm"}, search=search)
 
@@ -423,7 +424,7 @@ def test_g03_a_varied_warm_up_needs_a_schedule_that_uses_it(resolve: Callable[..
 def test_captured_steps_are_not_offered_with_own_code(resolve: Callable[..., Resolved], part: dict[str, Any]) -> None:
     """A replay might not do what the code does."""
     assert problems(resolve, training={**part, "launches": "graph"}) == [
-        "training.launches: captured steps need a loss and an optimizer of scalecore; use plain or few"
+        "training.launches: graph supports only scalecore's own losses and optimizer; use plain or few"
     ]
 
 

@@ -129,7 +129,7 @@ def test_the_library_of_products_is_that_with_which_the_study_began(
     assert again.conventions.products == began.conventions.products
     assert spec(again).products == again.conventions.products
     assert said_of_products(again) == [
-        f"float32 matrix products on a CPU by torch ({why}), where the model offers the choice"
+        f"float32 matrix products on a CPU: torch ({why}), if the model supports the choice"
     ]
     assert said_of_products(planned("training.device=mps")) == []
 
@@ -145,8 +145,8 @@ def test_a_study_without_a_library_of_products_has_none_for_good(planned: Any, t
     assert old.begun().plan.products is None
     assert identity(old) == identity(new)
     assert said_of_products(old) == [
-        "float32 matrix products on a CPU by onednn where it has AVX-512, as when the study began, where the model "
-        "offers the choice"
+        "float32 matrix products on a CPU: onednn with AVX-512, as when the study began, if the model supports the "
+        "choice"
     ]
 
 

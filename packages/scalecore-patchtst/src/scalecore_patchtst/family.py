@@ -1,7 +1,7 @@
-"""The PatchTST family: its grid and its closed forms. Nothing here imports torch, except `build`.
+"""The PatchTST family: its grid and its closed forms. Only `build` imports torch.
 
-Letters of the formulas: T context, F features, C outputs, P patch_len, n patches, d d_model, u d_ff, L n_layers,
-h n_heads.
+Symbols of the formulas: T context, F features, C outputs, P patch_len, n patches, d d_model, u d_ff, L n_layers, h
+n_heads.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 __all__ = ["SPARE_POSITIONS", "PatchTSTFamily"]
 
 SPARE_POSITIONS = 10
-"""Learned positions beyond the number of patches. Earlier studies have them, and their counts include them."""
+"""Learned positions beyond the number of patches. Earlier studies have them, and their parameter counts include
+them."""
 
 
 class PatchTSTFamily:
     """Satisfies `scalecore.api.model.ModelFamily` and `SupportsLevelCheck`.
 
-    Raises `ExperimentError` where options contradict each other.
+    Raises `ExperimentError` if options contradict each other.
     """
 
     def __init__(self, options: PatchTSTOptions) -> None:
@@ -45,7 +46,7 @@ class PatchTSTFamily:
                 default=0.2,
                 low=0.0,
                 high=0.9,
-                help="Share of activations dropped after embedding, attention, GELU and feed-forward part.",
+                help="Share of activations dropped after the embedding, attention, GELU and feed-forward layers.",
             ),
             Hyperparameter(
                 name="head_dropout",
@@ -57,7 +58,7 @@ class PatchTSTFamily:
         )
 
     def level_removed_by(self) -> str | None:
-        """RevIN takes the level out of each window, and the head gives none back."""
+        """RevIN removes the level of each window, and the head does not restore it."""
         return "revin" if self._options.revin else None
 
     def architecture_space(self, data: DataShape) -> ArchitectureSpace:
@@ -86,7 +87,7 @@ class PatchTSTFamily:
         )
 
     def num_parameters(self, architecture: Mapping[str, int], data: DataShape) -> int:
-        """All trainable numbers of the module; `n_heads` does not change them.
+        """Number of trainable parameters of the module; it does not depend on `n_heads`.
 
         (P·F)·d + d + (n + 10)·d + L·(4d² + 4d + 4d + 2·d·u + u + d) + 2d + (d·n)·C + C, and 2F more with RevIN.
         """
@@ -103,9 +104,9 @@ class PatchTSTFamily:
     def flops(self, architecture: Mapping[str, int], data: DataShape) -> int:
         """FLOPs of the matrix products of one forward pass of one window; a multiply-add counts as two.
 
-        2·n·(P·F)·d + L·(8·n·d² + 4·n²·d + 4·n·d·u) + 2·n·d·C: embedding, then in each layer the four projections of
-        attention, scores and weighted sum, and feed-forward, then the head. Adding biases, normalisation, softmax, GELU
-        and dropout are not counted, as is the custom (`torch.utils.flop_counter` counts the same).
+        2·n·(P·F)·d + L·(8·n·d² + 4·n²·d + 4·n·d·u) + 2·n·d·C: the embedding; in each layer the four projections of
+        attention, scores and weighted sum, and feed-forward; the head. Biases, normalisation, softmax, GELU and dropout
+        are not counted, as usual (`torch.utils.flop_counter` counts the same).
         """
         n, d, u, layers = self._patches(data), architecture["d_model"], architecture["d_ff"], architecture["n_layers"]
         embedding = 2 * n * self._options.patch_len * data.features * d
@@ -115,11 +116,11 @@ class PatchTSTFamily:
     def saved_activations(self, architecture: Mapping[str, int], data: DataShape) -> int:
         """Numbers that autograd keeps for the backward pass of one window, with dropout on and fused attention.
 
-        n·P·F + n·d + L·n·(10d + 3u + h + 4) + n·(2d + 2), and T·F more with RevIN. Of a layer: 10d are the residual
-        stream twice, the results of both norms, queries, keys and values, the result of attention, and the masks of the
-        residual dropouts; 3u are the input of the GELU, the mask of its dropout and the result; h are the logarithms of
+        n·P·F + n·d + L·n·(10d + 3u + h + 4) + n·(2d + 2), and T·F more with RevIN. In a layer, 10d are the residual
+        stream twice, the outputs of both norms, queries, keys and values, the output of attention, and the masks of the
+        residual dropouts; 3u are the input of the GELU, the mask of its dropout and the output; h are the logarithms of
         the softmax sums; 4 are mean and deviation of both norms. Exact for float32 on the CPU. Without dropout it is
-        n·(2d + u) less per layer; on CUDA a mask takes a byte per number; attention written out (`layers.attend`) keeps
+        n·(2d + u) less per layer; on CUDA a mask needs a byte per number; explicit attention (`layers.attend`) keeps
         n·h·(n - 1) more per layer.
         """
         n, d, u, layers = self._patches(data), architecture["d_model"], architecture["d_ff"], architecture["n_layers"]
@@ -135,7 +136,7 @@ class PatchTSTFamily:
         d_model, n_heads = architecture["d_model"], architecture["n_heads"]
         if d_model % n_heads:
             raise ExperimentError(
-                f"architecture: n_heads={n_heads} does not divide d_model={d_model}; choose heads that do"
+                f"architecture: n_heads={n_heads} does not divide d_model={d_model}; choose a number of heads that does"
             )
 
         from scalecore_patchtst.model import PatchTST
@@ -168,7 +169,7 @@ class PatchTSTFamily:
 
 
 def _problems(options: PatchTSTOptions) -> list[str]:
-    """What contradicts itself in the options, one line each; bounds are checked again for callers from Python."""
+    """Contradictions of the options, one line each. Bounds are checked again for callers from Python."""
     problems = [
         f"model.{name}: must be at least 1, got {value}"
         for name, value in (("patch_len", options.patch_len), ("stride", options.stride))
@@ -176,8 +177,8 @@ def _problems(options: PatchTSTOptions) -> list[str]:
     ]
     if options.stride > options.patch_len >= 1:
         problems.append(
-            f"model.stride: {options.stride} is more than patch_len={options.patch_len}, so some steps would be in no "
-            f"patch; give a stride of {options.patch_len} or less"
+            f"model.stride: {options.stride} is more than patch_len={options.patch_len}, so no patch would contain "
+            f"some steps; set a stride of {options.patch_len} or less"
         )
     for name in ("d_model", "n_layers", "n_heads", "d_ff_ratio"):
         values: tuple[int, ...] = getattr(options, name)

@@ -1,13 +1,13 @@
-"""Dropout that costs little on a CPU.
+"""Fast dropout on a CPU.
 
-torch draws one random number for each activation there, one at a time, which takes longer than the matrix products of a
-narrow model. Two ways are faster, both reproducible from torch's own generator:
+On a CPU, torch draws random numbers for activations one at a time, which takes longer than the matrix products of a
+narrow model. Two methods are faster, both reproducible from torch's own generator:
 
-- `dropout` draws 64 bits at once and uses 16 of them for each activation: 3 times as fast;
-- `hashed_mask` makes the mask of an activation from its position and two seeds by integer arithmetic, for compiled
-  code, which computes it where it is needed: nearly free there, and slow anywhere else.
+- `dropout` draws 64 bits at once and uses 16 of them for each activation: 3 times as fast.
+- `hashed_mask` computes the mask of an activation from its position and two seeds with integer arithmetic, for compiled
+  code, which fuses it: nearly free there, and slow elsewhere.
 
-Both keep an activation with a probability that is exact to 2⁻¹⁶ or better, and scale what is kept accordingly.
+Both keep an activation with a probability that is exact to 2⁻¹⁶ or better, and scale kept activations accordingly.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 __all__ = ["Rate", "draw_seeds", "dropout", "hashed_mask", "mask_rate"]
 
 Rate = tuple[torch.Tensor, torch.Tensor]
-"""What `mask_rate` returns."""
+"""The result of `mask_rate`."""
 
 BITS = 16
 LEVELS = 1 << BITS
-# The finaliser of a known hash of 32 bits (murmur3), and the golden ratio that spreads neighbouring positions.
+# The finaliser of the 32-bit hash murmur3, and the golden ratio, which spreads neighbouring positions.
 SPREAD, FIRST, SECOND = -1640531527, -2048144789, -1028477387
 
 
 def dropout(x: torch.Tensor, rate: float, *, training: bool) -> torch.Tensor:
-    """Zeros with probability `rate` in training, the rest divided by what is left of 1."""
+    """Set activations to zero with probability `rate` in training, and divide the rest by 1 - `rate`."""
     if not training or rate == 0.0:
         return x
     if x.device.type != "cpu" or torch.compiler.is_compiling():
@@ -42,23 +42,23 @@ def dropout(x: torch.Tensor, rate: float, *, training: bool) -> torch.Tensor:
 
 
 def draw_seeds(*shape: int) -> torch.Tensor:
-    """[*shape, 2] int32 from torch's generator: the two seeds of each mask."""
+    """The two seeds of each mask, int32 [*shape, 2], from torch's generator."""
     return torch.randint(-(2**31), 2**31, (*shape, 2), dtype=torch.int32)
 
 
 def mask_rate(rate: float) -> Rate:
-    """What `hashed_mask` takes for a rate: how many of 2²⁴ hashes are dropped, and the scale of what is kept.
+    """A rate for `hashed_mask`: the number of dropped hashes out of 2²⁴, and the scale of kept activations.
 
-    Tensors, not numbers: a number would be part of the compiled code, and every other rate would be compiled anew.
+    They are tensors, since a number would be part of the compiled code and every other rate would be recompiled.
     """
     dropped = round(rate * (1 << 24))
     return torch.tensor(dropped, dtype=torch.int32), torch.tensor((1 << 24) / ((1 << 24) - dropped))
 
 
 def hashed_mask(shape: tuple[int, ...], rate: float | Rate, seeds_2: torch.Tensor) -> torch.Tensor:
-    """Float32 [*shape]: 0 with probability `rate`, else 1 / (1 - rate). The same for the same seeds.
+    """A mask, float32 [*shape]: 0 with probability `rate`, else 1 / (1 - rate). Equal seeds return equal masks.
 
-    Two seeds, as masks from one would be parts of one long sequence, and some of the many in a run would overlap.
+    There are two seeds, since masks from one seed would be parts of one long sequence, and some in a run would overlap.
     """
     dropped, scale = mask_rate(rate) if isinstance(rate, float) else rate
     x = torch.arange(math.prod(shape), dtype=torch.int32, device=seeds_2.device) * SPREAD + seeds_2[0]

@@ -1,7 +1,7 @@
-"""Parts of the PatchTST module.
+"""Layers of the PatchTST module.
 
-Shape suffixes: B windows, T time steps, F features, N patches, D d_model, U d_ff, H heads, E = D / H width of a head,
-S = N·B tokens.
+Shape suffixes: B windows, T time steps, F features, N patches, D d_model, U d_ff, H heads, E = D / H head width, S =
+N·B tokens.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from scalecore_patchtst.products import Linear, affine_rows
 __all__ = ["EncoderLayer", "RevIN", "attend", "explicit_attention"]
 
 EXPLICIT_UP_TO = 128
-"""Patches up to which attention is written out in bfloat16 on a CPU.
+"""Largest number of patches with explicit attention in bfloat16 on a CPU.
 
-There torch's fused kernel took 1.7 to 10 times as long for 2 to 96 patches; with 32 heads it was the faster one at 384
-(torch 2.13, Zen 4, forward and backward). Above, the attention weights of the written form would also need much memory.
+There torch's fused kernel took 1.7 to 10 times as long for 2 to 96 patches; with 32 heads it was faster at 384 patches
+(torch 2.13, Zen 4, forward and backward). With more patches, explicit attention weights would also need much memory.
 """
 
 
 class RevIN(nn.Module):
     """Removes level and scale of each feature within its window, then applies a learned scale and shift.
 
-    Only the normalising half of reversible instance normalisation (Kim et al., ICLR 2022): logits have no level to give
-    back. `eps` is added to the variance: a feature whose deviation within a window is far below 0.003 stays small.
+    It is only the normalising half of reversible instance normalisation (Kim et al., ICLR 2022): logits have no level
+    to restore. `eps` is added to the variance: a feature with a deviation far below 0.003 within a window stays small.
     """
 
     def __init__(self, features: int, *, eps: float = 1e-5) -> None:
@@ -43,14 +43,14 @@ class RevIN(nn.Module):
 
 
 def explicit_attention(q_BHNE: torch.Tensor, k_BHNE: torch.Tensor, v_BHNE: torch.Tensor) -> torch.Tensor:
-    """softmax(q·kᵀ / √E)·v, written out: [B, H, N, E] -> [B, H, N, E]"""
+    """Explicit softmax(q·kᵀ / √E)·v: [B, H, N, E] -> [B, H, N, E]"""
     scores_BHNN = (q_BHNE * q_BHNE.shape[-1] ** -0.5) @ k_BHNE.transpose(-2, -1)
     mixed_BHNE: torch.Tensor = scores_BHNN.softmax(dim=-1) @ v_BHNE
     return mixed_BHNE
 
 
 def attend(q_BHNE: torch.Tensor, k_BHNE: torch.Tensor, v_BHNE: torch.Tensor) -> torch.Tensor:
-    """Attention by the faster of two ways: [B, H, N, E] -> [B, H, N, E]"""
+    """Attention by the faster of two implementations: [B, H, N, E] -> [B, H, N, E]"""
     few = q_BHNE.shape[-2] <= EXPLICIT_UP_TO
     if few and q_BHNE.device.type == "cpu" and q_BHNE.dtype == torch.bfloat16:
         return explicit_attention(q_BHNE, k_BHNE, v_BHNE)
@@ -60,11 +60,11 @@ def attend(q_BHNE: torch.Tensor, k_BHNE: torch.Tensor, v_BHNE: torch.Tensor) -> 
 class EncoderLayer(nn.Module):
     """Pre-norm encoder layer: x + attention(norm(x)), then x + feed_forward(norm(x)).
 
-    4D² + 4D parameters of attention, 4D of the norms, 2·D·U + U + D of the feed-forward part. Dropout acts on both
-    results and after the GELU, not on attention weights: that is PatchTST's own default, and keeps the fused kernel
-    usable. The two results that each of the `n_layers` adds to the residual stream start scaled down by √(2·n_layers),
-    as in GPT-2, so that the stream's variance at the start does not grow with depth.
-    The bias of the keys shifts all scores of a query alike, which softmax ignores: its gradient is zero up to rounding.
+    Parameters: 4D² + 4D in attention, 4D in the norms, 2·D·U + U + D in the feed-forward part. Dropout applies to both
+    results and after the GELU, not to attention weights: this is PatchTST's default, and allows the fused kernel. The
+    initial weights of the two results that each layer adds to the residual stream are divided by √(2·n_layers), as in
+    GPT-2, so that the stream's initial variance does not grow with depth. The bias of the keys shifts all scores of a
+    query equally, which softmax ignores: its gradient is zero up to rounding.
     """
 
     def __init__(self, *, d_model: int, n_heads: int, d_ff: int, n_layers: int, dropout: float) -> None:
@@ -89,7 +89,7 @@ class EncoderLayer(nn.Module):
     def forward(
         self, x_BND: torch.Tensor, seeds_32: torch.Tensor | None = None, rate: Rate | None = None
     ) -> torch.Tensor:
-        """[B, N, D] -> [B, N, D]; compiled code on a CPU is given the seeds of its three dropouts, and their rate."""
+        """[B, N, D] -> [B, N, D]. Compiled code on a CPU receives the seeds of its three dropouts and their rate."""
         first, second, third = (None, None, None) if seeds_32 is None else seeds_32.unbind(0)
         x_BND = x_BND + self._drop(self._attention(self.attention_norm(x_BND)), first, rate)
         hidden_BNU = self._drop(F.gelu(self.up(self.feed_forward_norm(x_BND))), second, rate)
@@ -98,9 +98,9 @@ class EncoderLayer(nn.Module):
     def innermost(self, x_DNB: torch.Tensor, seeds_32: torch.Tensor | None, rate: Rate | None) -> torch.Tensor:
         """[D, N, B] -> [D, N, B]: `forward` with the windows innermost, for compiled code on a CPU.
 
-        Everything but the matrix products runs over windows side by side then, in whole vectors: sums over the few
-        patches and over the width of a head need no shuffling, and attention no tiny matrix products. The residual
-        stream is float32, also under autocast.
+        All operations except matrix products then run over adjacent windows in whole vectors: sums over the few patches
+        and over the head width need no shuffling, and attention no tiny matrix products. The residual stream is
+        float32, also under autocast.
         """
         first, second, third = (None, None, None) if seeds_32 is None else seeds_32.unbind(0)
         N, B = x_DNB.shape[1:]
@@ -114,7 +114,7 @@ class EncoderLayer(nn.Module):
 
     def _attention(self, x_BND: torch.Tensor) -> torch.Tensor:
         B, N, D = x_BND.shape
-        # Taken apart before it is transposed: so the backward pass writes the gradient once, in the product's order.
+        # Split before the transpose, so that the backward pass writes the gradient once, in the product's order.
         parts_BNHE = self.qkv(x_BND).view(B, N, 3, self.n_heads, D // self.n_heads).unbind(2)
         mixed_BHNE = attend(*(part_BNHE.transpose(1, 2) for part_BNHE in parts_BNHE))
         out_BND: torch.Tensor = self.attention_out(mixed_BHNE.transpose(1, 2).reshape(B, N, D))
@@ -127,14 +127,14 @@ class EncoderLayer(nn.Module):
 
 
 def attention_innermost(q_HENB: torch.Tensor, k_HENB: torch.Tensor, v_HENB: torch.Tensor) -> torch.Tensor:
-    """softmax(q·kᵀ / √E)·v as products and sums: [H, E, N, B] -> [H, E, N, B]. The compiler makes loops of it."""
+    """softmax(q·kᵀ / √E)·v as products and sums, which the compiler turns into loops: [H, E, N, B] -> [H, E, N, B]."""
     scores_HNMB = (q_HENB[:, :, :, None] * q_HENB.shape[1] ** -0.5 * k_HENB[:, :, None]).sum(1)
     mixed_HENB: torch.Tensor = (scores_HNMB.softmax(2)[:, None] * v_HENB[:, :, None]).sum(3)
     return mixed_HENB
 
 
 def _norm_columns(x_DS: torch.Tensor, norm: nn.LayerNorm) -> torch.Tensor:
-    """The layer norm of tokens in columns."""
+    """Layer norm of tokens in columns."""
     variance_1S, mean_1S = torch.var_mean(x_DS, dim=0, correction=0, keepdim=True)
     normal_DS = (x_DS - mean_1S) * torch.rsqrt(variance_1S + norm.eps)
     return normal_DS * norm.weight[:, None] + norm.bias[:, None]

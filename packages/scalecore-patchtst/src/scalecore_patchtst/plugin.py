@@ -1,4 +1,4 @@
-"""What scalecore finds through the entry point: the model family `patchtst`."""
+"""The plugin's entry point: the model family `patchtst`."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def _patchtst(options: PatchTSTOptions) -> ModelFamily:
 
 @hookimpl
 def scalecore_models() -> list[ModelRecord]:
-    """The one family of this package."""
+    """The model family of this package."""
     return [
         ModelRecord(
             name="patchtst",
-            summary="Transformer encoder over patches of the window, all features mixed in each patch.",
+            summary="Transformer encoder over patches of the window, with all features mixed in each patch.",
             options=PatchTSTOptions,
             factory=_patchtst,
             grid=("d_model", "n_layers", "n_heads", "d_ff_ratio"),

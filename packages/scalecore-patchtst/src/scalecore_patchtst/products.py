@@ -1,11 +1,11 @@
-"""Matrix products in float32 on a CPU by the library that is chosen for the study.
+"""Matrix products in float32 on a CPU, with the library chosen for the study.
 
-torch gives float32 products to MKL, which uses 256-bit instructions on processors that are not its maker's. oneDNN,
-which is part of torch too, uses AVX-512 wherever it is: 220 instead of 110 GFLOP/s a core on a Zen 5 at the shapes of
-PatchTST, in full float32. On a processor where both use the same width they are alike, and what surrounds the products
-costs less with MKL (see `scalecore_torch.training.product_library`). In bfloat16 torch takes oneDNN by itself.
+torch computes float32 products with MKL, which uses 256-bit instructions on processors other than Intel's. oneDNN, also
+part of torch, uses AVX-512 on all processors that have it: 220 instead of 110 GFLOP/s per core on a Zen 5 for the
+shapes of PatchTST, in full float32. If both use the same width, they are equally fast, and MKL has less overhead (see
+`scalecore_torch.training.product_library`). In bfloat16 torch uses oneDNN by default.
 
-Shape suffixes: M tokens, I inputs, O outputs; X, Y, K of any product.
+Shape suffixes: M tokens, I inputs, O outputs; X, Y, K axes of any product.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from torch.utils.flop_counter import register_flop_formula
 __all__ = ["Linear", "affine_rows", "served"]
 
 SMALLEST = 4096
-"""Weights below which a product is too small to pay for oneDNN's eleven microseconds a call."""
+"""Smallest number of weights for which oneDNN is worth its eleven microseconds per call."""
 
 HAS_ONEDNN = (
     torch.backends.cpu.get_cpu_capability() == "AVX512"
     and torch.backends.mkldnn.is_available()
     and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 )
-"""Whether this torch has the operator, and this processor the instructions that make it worth while."""
+"""Whether this torch has the operator, and this processor the instructions that make it faster."""
 
-# An operator of our own: the compiler takes oneDNN's for inference only, and must be told the shape of the result.
+# A custom operator: the compiler supports oneDNN's for inference only, and needs the shape of the result.
 _LIBRARY = torch.library.Library("scalecore_patchtst", "DEF")
 _LIBRARY.define("product(Tensor a_XK, Tensor b_YK, Tensor? bias_Y) -> Tensor")
 
@@ -52,21 +52,21 @@ def _product_shape(a_XK: torch.Tensor, b_YK: torch.Tensor, bias_Y: torch.Tensor 
 
 @register_flop_formula(torch.ops.scalecore_patchtst.product)
 def _product_flops(a_XK: Any, b_YK: Any, *_: Any, **__: Any) -> int:
-    """So that torch's counter sees the operator; it hands over shapes."""
+    """FLOPs of the operator for torch's counter, which passes shapes."""
     return 2 * int(prod(a_XK)) * int(b_YK[0])
 
 
 def product(a_XK: torch.Tensor, b_YK: torch.Tensor, bias_Y: torch.Tensor | None = None) -> torch.Tensor:
-    """a·bᵀ + bias, [X, Y], in float32 on a CPU; either may be a transposed view. It defines no gradient.
+    """a·bᵀ + bias, [X, Y], in float32 on a CPU; a and b may be transposed views. It has no gradient.
 
-    X may be several axes.
+    X may stand for several axes.
     """
     result: torch.Tensor = torch.ops.scalecore_patchtst.product.default(a_XK, b_YK, bias_Y)
     return result
 
 
 def served(x: torch.Tensor, linear: Linear) -> bool:
-    """Whether the layer's product with `x` goes to oneDNN: large enough, float32, on a CPU, not under autocast."""
+    """Whether oneDNN computes the layer's product with `x`: large enough, float32, on a CPU, not under autocast."""
     return (
         linear.by_onednn
         and x.device.type == "cpu"
@@ -77,9 +77,9 @@ def served(x: torch.Tensor, linear: Linear) -> bool:
 
 
 def weight_gradient(dy_MO: torch.Tensor, x_MI: torch.Tensor) -> torch.Tensor:
-    """dyᵀ·x, [O, I], by the way that copies less; the sums over M are the same in both.
+    """dyᵀ·x, [O, I], by the product order that copies less; the sums over M are the same in both.
 
-    Tokens are the outer axis of both factors and oneDNN needs them innermost in the first, so it copies that one.
+    Tokens are the outer axis of both factors; oneDNN needs them innermost in the first factor, so it copies that one.
     """
     (tokens, outputs), inputs = dy_MO.shape, x_MI.shape[1]
     if tokens * inputs + outputs * inputs < tokens * outputs:
@@ -88,7 +88,7 @@ def weight_gradient(dy_MO: torch.Tensor, x_MI: torch.Tensor) -> torch.Tensor:
 
 
 class _Affine(torch.autograd.Function):
-    """x·Wᵀ + b of tokens in rows: [..., I] -> [..., O]. The axes before stay, as each view would cost as much again."""
+    """x·Wᵀ + b of tokens in rows: [..., I] -> [..., O]. Leading axes stay, since each view would take as long again."""
 
     @staticmethod
     def forward(ctx: Any, x_I: torch.Tensor, weight_OI: torch.Tensor, bias_O: torch.Tensor) -> torch.Tensor:
@@ -120,7 +120,7 @@ class _AffineRows(torch.autograd.Function):
 
 
 def affine_rows(x_IM: torch.Tensor, linear: Linear) -> torch.Tensor:
-    """The layer `linear` on tokens that stand in columns: [I, M] -> [O, M]"""
+    """The layer `linear` on tokens in columns: [I, M] -> [O, M]"""
     if served(x_IM, linear):
         y_OM: torch.Tensor = _AffineRows.apply(x_IM, linear.weight)  # type: ignore[no-untyped-call]
     else:
@@ -129,19 +129,20 @@ def affine_rows(x_IM: torch.Tensor, linear: Linear) -> torch.Tensor:
 
 
 class Linear(nn.Linear):
-    """A linear layer that does not draw its weights when made but when told how, so that none of 2B is drawn twice."""
+    """A linear layer that draws its weights in `draw`, not on creation, so that none of 2B weights is drawn twice."""
 
     by_onednn = HAS_ONEDNN
-    """Whether oneDNN computes its float32 products on a CPU; without a choice it does wherever it is worth while."""
+    """Whether oneDNN computes the float32 products on a CPU; by default if it is faster."""
 
     def reset_parameters(self) -> None:
         pass
 
     @torch.no_grad()
     def draw(self, gain: float = 1.0) -> None:
-        """Weights uniform with variance gain² / inputs, biases 0: outputs vary like inputs times `gain`, at any width.
+        """Draw uniform weights with variance gain² / inputs and zero biases: at any width, outputs vary like inputs
+        times `gain`.
 
-        Uniform since it is drawn much faster than normal, and the shape of the distribution does not matter here.
+        A uniform distribution is much faster to draw than a normal one, and its shape does not matter here.
         """
         bound = gain * (3 / self.in_features) ** 0.5
         self.weight.uniform_(-bound, bound)

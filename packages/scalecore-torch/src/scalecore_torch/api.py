@@ -1,4 +1,4 @@
-"""What packages that work with models trained in torch may import, beside `scalecore.api`."""
+"""The public interface for packages that use models trained in torch, in addition to `scalecore.api`."""
 
 from scalecore_torch.attempt import pick_device
 from scalecore_torch.building import build_module

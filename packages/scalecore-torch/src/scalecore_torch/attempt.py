@@ -1,4 +1,4 @@
-"""From a spec to a trained model: builds everything by name, checks that it is what the spec says, and trains."""
+"""Runs one attempt: builds model and training from a spec, checks them, and trains."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ from scalecore_torch.training.weights import KeepBest
 
 
 def run_attempt(spec: TorchSpec, monitor: AttemptMonitor) -> dict[str, Any]:
-    """Train, or make one smoke step, as the spec says.
+    """Train, evaluate or run one smoke step, as the spec requires.
 
-    The content of `result.json` but for what the process itself knows.
+    Returns the content of `result.json` without the fields that the process adds.
     """
     set_threads(spec.threads)
     device = pick_device(spec.device)
@@ -64,10 +64,10 @@ def run_attempt(spec: TorchSpec, monitor: AttemptMonitor) -> dict[str, Any]:
         return setup | smoke(trainer, hyperparameters, sampled=spec.sampled, outputs=spec.shape.outputs)
 
     warnings: list[str] = []
-    passed: list[str] = []
+    skipped: list[str] = []
     resumed_from = None
-    found = checkpoint.load_newest((Path(folder) for folder in spec.resume_from), passed_over=passed)
-    warnings += [f"checkpoint passed over: {text}" for text in passed]
+    found = checkpoint.load_newest((Path(folder) for folder in spec.resume_from), skipped=skipped)
+    warnings += [f"checkpoint skipped: {text}" for text in skipped]
     policy = settle(spec, trainer, earlier=found[0].get("policy") if found else None, warnings=warnings)
     compile_seconds = None
     if policy.compile == "block":
@@ -97,7 +97,7 @@ def run_attempt(spec: TorchSpec, monitor: AttemptMonitor) -> dict[str, Any]:
     try:
         ended = trainer.run(keeper or monitor)
     except Diverged as diverged:
-        # A state with a reason: what was measured before is its learning curve, and no result (guard G36).
+        # A state with a reason: earlier epochs remain in its learning curve, but are no result (guard G36).
         reason = str(diverged)
     if trainer.graph is not None and trainer.graph.problem is not None:
         warnings.append(f"training.launches: graph: steps are not captured: {trainer.graph.problem}")
@@ -134,14 +134,14 @@ def run_attempt(spec: TorchSpec, monitor: AttemptMonitor) -> dict[str, Any]:
 
 
 def _relative(path: Path | None, monitor: AttemptMonitor) -> str | None:
-    """From the folder of the trial: an earlier attempt may hold it, and a study may be moved."""
+    """The path relative to the trial's folder: the file may be an earlier attempt's, and a study may be moved."""
     return None if path is None else str(path.relative_to(monitor.folder.path.parent))
 
 
 def smoke(
     trainer: TrainingLoop, hyperparameters: Hyperparameters, *, sampled: Sequence[str], outputs: int
 ) -> dict[str, Any]:
-    """One optimizer step and one evaluation, and what must hold after them. Raises `RefusedError` where it does not."""
+    """Run one optimizer step and one evaluation, and check both. Raises `RefusedError` if a check fails."""
     trainer.optimizer_step()
     loss, metrics, logits_NC = trainer.evaluate(trainer.validation, limit=SMOKE_WINDOWS)
     count = min(SMOKE_WINDOWS, len(trainer.validation))
@@ -159,12 +159,12 @@ def smoke(
         )
     missing = [name for name in trainer.task.required_metrics if name not in metrics]
     if missing:
-        raise RefusedError(f"the task {trainer.task.name} does not give {', '.join(missing)}", guard="G23")
+        raise RefusedError(f"the task {trainer.task.name} does not measure {', '.join(missing)}", guard="G23")
     line = {"val_loss": loss, "train_loss": loss, **metrics}
     known = sorted(name for name, value in line.items() if not isinstance(value, dict | list))
     if trainer.plan.metric not in known:
         raise RefusedError(
-            f"objective.metric: {trainer.plan.metric!r} is not measured; the task {trainer.task.name} gives "
+            f"objective.metric: {trainer.plan.metric!r} is not measured; the task {trainer.task.name} measures "
             f"{', '.join(known)}",
             guard="G23",
         )
@@ -172,22 +172,22 @@ def smoke(
     x_BTF, _ = trainer.validation.batch(torch.arange(count, device=trainer.device))
     if trainer.validation.scale is not None and removes_level(trainer.module, x_BTF):
         raise RefusedError(
-            "the model removes the level of each window and does not give it back: its outputs stay the same when all "
-            "values of a feature are larger by one amount, so it cannot forecast a level; add to the outputs what is "
-            "removed from the inputs",
+            "the model removes the level of each window and does not restore it: its outputs do not change when all "
+            "values of a feature increase by the same amount, so it cannot forecast a level; add the removed level "
+            "to the outputs",
             guard="G57",
         )
     if trainer.task.name != "forecast" and returns_probabilities(trainer.module, x_BTF):
         raise RefusedError(
-            "the model returns probabilities: its outputs stay between 0 and 1 whatever its weights are; let it "
-            "return logits, which the loss turns into probabilities",
+            "the model returns probabilities: its outputs stay between 0 and 1 whatever its weights are; return "
+            "logits, which the loss converts to probabilities",
             guard="G10",
         )
     return {"state": "completed", "reason": None, "val_loss": loss, "memory": memory}
 
 
 def pick_device(wanted: str) -> torch.device:
-    """The device asked for; `auto` takes CUDA, then MPS, then the CPU. Raises `DeviceError` where it cannot be had."""
+    """The requested device; `auto` selects CUDA, then MPS, then the CPU. Raises `DeviceError` if it is unavailable."""
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if wanted == "cuda":
@@ -205,7 +205,7 @@ def pick_device(wanted: str) -> torch.device:
 
 
 def fingerprint(module: nn.Module) -> str:
-    """SHA-256 of all weights: two runs that end with the same one computed the same."""
+    """SHA-256 of all weights: runs with equal results have equal fingerprints."""
     import hashlib
 
     digest = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""From a spec to its model, checked for its size, and to the trainer of it."""
+"""Builds the model of a spec, checks its size, and builds its training loop."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from scalecore_torch.training.windows import WindowSource, open_windows
 
 
 def build_module(spec: ModelToBuild, hyperparameters: Hyperparameters) -> nn.Module:
-    """The model with the weights that it begins with.
+    """Build the model with its initial weights.
 
-    Raises `RefusedError` when the model is not of the size that it should be (G04).
+    Raises `RefusedError` if the number of parameters is not the expected one (G04).
     """
     family = build_family(spec.model, registry=spec.registry)
     module: nn.Module = family.build(spec.architecture, hyperparameters, spec.shape)
@@ -36,8 +36,8 @@ def build_module(spec: ModelToBuild, hyperparameters: Hyperparameters) -> nn.Mod
             text = f"{has}, its formula returns {size} for {shape}: fix num_parameters() of the plugin"
         else:
             text = (
-                f"{has}, and {size} with its hyper-parameters at their defaults, for {shape}: what changes the size "
-                "must be a dimension of the architecture, not a hyper-parameter"
+                f"{has}, and {size} with its hyper-parameters at their defaults, for {shape}: a parameter that "
+                "changes the size must be a dimension of the architecture, not a hyper-parameter"
             )
         raise RefusedError(text, guard="G04")
     use_library(module, None if spec.products is None else spec.products.name)
@@ -47,7 +47,7 @@ def build_module(spec: ModelToBuild, hyperparameters: Hyperparameters) -> nn.Mod
 def build_trainer(
     spec: TorchSpec, *, device: torch.device, windows: Mapping[str, WindowSource] | None = None
 ) -> tuple[TrainingLoop, Hyperparameters]:
-    """The trainer of a spec, at its first step, on its data or other `windows`; raises as `build_module` does."""
+    """Build the training loop of a spec, on its data or on `windows`. Raises like `build_module`."""
     seed_everything(spec.seed)
     hyperparameters = Hyperparameters(spec.hyperparameters)
     module = build_module(spec.to_build, hyperparameters)
@@ -57,7 +57,7 @@ def build_trainer(
         windows = open_windows(Path(spec.data), device=str(device))
     parts = user_parts(spec.own)
     trainer = TrainingLoop(
-        # Built on the CPU; but by the tracer on its device, since fake tensors cannot be moved at all.
+        # Built on the CPU and moved; the tracer builds on its device, since fake tensors cannot be moved.
         module=module if next(module.parameters()).device.type == device.type else module.to(device),
         task=task_named(spec.task, spec.loss, parts=parts, scale=windows["train"].scale),
         plan=spec.plan,

@@ -1,4 +1,4 @@
-"""The trainer `torch` as the driver knows it; nothing here imports torch."""
+"""The trainer `torch` in the driver; this module does not import torch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from scalecore_torch.spec import TorchSpec
 
 WEIGHT_BYTES = 4
-"""Per parameter; a checkpoint also has the state of the optimizer."""
+"""Bytes per parameter; a checkpoint also contains the optimizer's state."""
 STATE_OF_ADAMW = 8
 """Bytes per parameter: two moments in float32."""
 
@@ -43,7 +43,7 @@ class TorchTrainer:
     def __init__(self, options: TorchOptions) -> None:
         self._options = options
         self._found: tuple[UserCode, list[tuple[tuple[str | int, ...], str]]] | None = None
-        """What the options name by import path, imported once."""
+        """The code that the options name by import path, imported once."""
 
     def hyperparameters(self) -> Sequence[Hyperparameter]:
         return CORE_HYPERPARAMETERS
@@ -70,7 +70,7 @@ class TorchTrainer:
 
     @property
     def own(self) -> UserCode:
-        """What the options name by import path; `problems` has imported it."""
+        """The code that the options name by import path, imported by `problems`."""
         return NO_USER_CODE if self._found is None else self._found[0]
 
     def code(self) -> Sequence[CodeFile]:
@@ -88,7 +88,7 @@ class TorchTrainer:
         return settled(self._options.loss, task=context.task, counts=context.counts)
 
     def step_size(self) -> StepSize:
-        """The micro-batch that is set, or the largest power of two within the effective batch."""
+        """The configured micro-batch, or the largest power of two within the effective batch."""
         options = self._options
         if options.micro_batch != "auto":
             micro_batch = min(options.micro_batch, options.effective_batch)
@@ -104,7 +104,7 @@ class TorchTrainer:
 
     @property
     def _state(self) -> float | None:
-        """Bytes per parameter that an optimizer of the user's keeps."""
+        """Bytes per parameter of the state of a user's optimizer."""
         return self.own.optimizer_state
 
     def device(self, setting: str) -> Device:

@@ -1,4 +1,4 @@
-"""Settles how an attempt computes, before its first step: precision, compiled blocks, and what that took."""
+"""Chooses how an attempt computes, before its first step: precision, compiled blocks and library."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from scalecore_torch.training.training_loop import TrainingLoop
 
 
 def set_threads(threads: int) -> None:
-    """Let torch use that many threads inside an operation, and never two operations at once.
+    """Set torch's threads for each operation, and run one operation at a time.
 
-    The rest of the process has one thread for each library, by the environment that the executor gives it.
+    Environment variables set by the executor limit all other libraries to one thread.
     """
     torch.set_num_threads(threads)
     if torch.get_num_interop_threads() != 1:
@@ -46,10 +46,10 @@ def settle(
     earlier: Mapping[str, Any] | None = None,
     warnings: list[str] | None = None,
 ) -> Policy:
-    """The policy of this attempt: that of the `earlier` one which it goes on from, else the choice for this trial.
+    """The policy of this attempt: the policy of the `earlier` one that it resumes, or a new choice.
 
-    What the earlier one had and is not possible here goes to `warnings`. Raises `RefusedError` where the file asks for
-    what this machine or the model cannot.
+    Adds to `warnings` what the earlier attempt used and this machine lacks. Raises `RefusedError` if the experiment
+    requires what this machine or the model does not support.
     """
     device = trainer.device.type
     problem = missing_compiler(device)
@@ -59,7 +59,9 @@ def settle(
         policy = Policy(**earlier)
         if policy.compile == "block" and problem is not None:
             if warnings is not None:
-                warnings.append(f"goes on without compiled blocks, so not to the last bit: {problem}")
+                warnings.append(
+                    f"continuing without compiled blocks, so results may differ in the last digits: {problem}"
+                )
             policy = evolve(policy, compile="off", why={**policy.why, "compile": problem})
         return _with_products(policy, trainer, wanted=spec.products, warnings=warnings)
     blocks = block_count(trainer.module)
@@ -92,9 +94,9 @@ def settle(
 def _with_products(
     policy: Policy, trainer: TrainingLoop, *, wanted: ProductsReport | None, warnings: list[str] | None
 ) -> Policy:
-    """The policy with the library of the trial's float32 products, which the module uses from now on.
+    """The policy with the library of the trial's float32 products, which the module uses from then on.
 
-    That of the earlier attempt, else the one `wanted` by the study; studies from before there was a choice have none.
+    The library is the earlier attempt's, else the one `wanted` by the study; None in studies older than the choice.
     """
     if trainer.device.type != "cpu":
         return policy
@@ -110,19 +112,19 @@ def _with_products(
     else:
         why = f"{wanted.name} was chosen ({wanted.why}), and this processor or this torch lacks it"
         if warnings is not None:
-            warnings.append(f"float32 products are computed by {used}, so not to the last bit: {why}")
+            warnings.append(f"float32 products are computed by {used}, so results may differ in the last digits: {why}")
     return evolve(policy, products=used, why={**policy.why, "products": why})
 
 
 def compile_trainer(
     trainer: TrainingLoop, policy: Policy, *, folder: Path, asked: bool, shared: Path | None = None
 ) -> tuple[float | None, str | None]:
-    """Compile the blocks of the trainer's module in the policy's precision; the compiler's files are in `folder`.
+    """Compile the blocks of the trainer's module in the policy's precision, with the compiler's files in `folder`.
 
-    Blocks for a CPU are taken from the folder `shared` where another attempt compiled them, and put there otherwise.
+    Blocks for a CPU are loaded from the folder `shared` if another attempt compiled them, and stored there otherwise.
 
-    The seconds it took, and None; or None, and why it could not be done: then the trainer must be built anew. Raises
-    `RefusedError` instead where it was `asked` for by name.
+    Returns the seconds and None; after a failure None and the reason: the trainer must then be rebuilt. Raises
+    `RefusedError` instead if compilation was `asked` for explicitly.
     """
     batch = trainer.plan.micro_batch
     trainer.policy = policy
@@ -134,25 +136,25 @@ def compile_trainer(
         with trainer.cast_weights():
             return trainer.logits(x_BTF).square().mean()
 
-    # Files for a GPU name the folder that they were made in, and their sharing could not be tried yet.
+    # Files for a GPU contain the path of their folder, and sharing them has not been tested yet.
     blocks = SharedBlocks.of_this_machine(shared) if shared is not None and trainer.device.type == "cpu" else None
     try:
         with private_cache(folder, shared=blocks):
             return warm_up(step, trainer.module, device=trainer.device), None
     except CompilationFailed as error:
         if is_disk_error(error):
-            raise  # without compiled blocks the trial would give another result
+            raise  # without compiled blocks the trial would have another result
         if asked:
-            raise RefusedError(f"training.compile: block is asked for, but compiling failed: {error}") from error
+            raise RefusedError(f"training.compile: block cannot be used: compiling failed: {error}") from error
         return None, f"compiling failed: {error}"
 
 
 def _has_bf16(device: torch.device) -> bool:
-    """Whether the device has instructions for products of bfloat16."""
+    """Whether the device has instructions for bfloat16 products."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":
-        # Private to torch, so not relied upon: without them the record only says less.
+        # Private to torch, so optional: without them the record only has less detail.
         names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
         return any(bool(getattr(torch.cpu, name, lambda: False)()) for name in names)
     return True

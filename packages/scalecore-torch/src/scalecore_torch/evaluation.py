@@ -1,6 +1,6 @@
-"""An attempt that trains nothing: it measures kept weights on one part of the data.
+"""Evaluates stored weights on one part of the data, without training.
 
-The only place that looks at test windows. The driver counts the opening in the study's journal before it starts one.
+Only this module reads test windows. The driver records each use of the test set in the study's journal first.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from scalecore_torch.training.windows import open_windows
 
 
 def evaluate(spec: TorchSpec, monitor: AttemptMonitor, *, device: torch.device) -> dict[str, Any]:
-    """Logits of the spec's part of the data into the attempt's `predictions.npz`; the result has loss and metrics."""
+    """Write the logits of the spec's part of the data to `predictions.npz`; return loss and metrics."""
     assert spec.part is not None, "every spec of an evaluation names its part, epoch and weights"
     assert spec.epoch is not None
     assert spec.weights is not None
@@ -37,7 +37,7 @@ def evaluate(spec: TorchSpec, monitor: AttemptMonitor, *, device: torch.device) 
         module,
         source,
         evaluation=spec.evaluation or "fp32",
-        told=lambda number: monitor.step(epoch=1, step=number, phase="evaluate") == "go_on",
+        on_batch=lambda number: monitor.step(epoch=1, step=number, phase="evaluate") == "go_on",
     )
     if logits_NC is None:
         return {"state": "stopped", "reason": None}

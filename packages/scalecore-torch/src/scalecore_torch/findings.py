@@ -1,4 +1,4 @@
-"""What a user should know of this machine before a study trains in torch, found without importing it."""
+"""Checks of this machine before a study trains in torch, without importing torch."""
 
 from __future__ import annotations
 
@@ -11,36 +11,39 @@ from scalecore_torch.user_code import UserCode
 
 
 def products_findings(device: str, products: ProductsReport | None) -> list[Finding]:
-    """Which library computes the study's float32 products where `device` may be the CPU."""
+    """The library that computes the study's float32 products, if `device` may be the CPU."""
     if device not in ("auto", "cpu"):
         return []
-    text = "onednn where it has AVX-512, as when the study began"
+    text = "onednn with AVX-512, as when the study began"
     if products is not None:
         text = f"{products.name} ({products.why})"
-    message = f"float32 matrix products on a CPU by {text}, where the model offers the choice"
+    message = f"float32 matrix products on a CPU: {text}, if the model supports the choice"
     return [Finding(level="ok", subject="products", message=message)]
 
 
 def compile_findings(asked: str, *, device: Device) -> Iterator[Finding]:
-    """Nothing where `training.compile` is off, or nothing is missing for the device; torch is not imported.
+    """Yield nothing if `training.compile` is off or nothing is missing for the device; torch is not imported.
 
-    What is asked for by name and cannot be is refused.
+    `block` is refused if it cannot be used.
     """
     problem = missing_compiler(device)
     if asked == "off" or problem is None:
         return
     remedy = "install what is missing, or set training.compile to off"
     if asked == "block":
-        message = f"training.compile: block is asked for, but {problem}"
+        message = f"training.compile: block cannot be used: {problem}"
         yield Finding(level="refuse", subject="compiling", message=message, remedy=remedy)
-    elif device != "mps":  # nothing can be installed there
-        message = f"nothing is compiled, which long trials would gain from: {problem}"
+    elif device != "mps":  # nothing to install there
+        message = f"blocks are not compiled, so long trials may take longer: {problem}"
         yield Finding(level="warn", subject="compiling", message=message, remedy=remedy)
 
 
 def optimizer_findings(own: UserCode) -> list[Finding]:
-    """What is assumed of an optimizer by import path, where its state could not be measured."""
+    """The assumption about an optimizer by import path whose state could not be measured."""
     if own.optimizer is None or own.optimizer_state is not None:
         return []
-    text = f"{own.optimizer.use.label} makes no step on a CPU: closed forms assume the state of AdamW until a trace"
+    text = (
+        f"{own.optimizer.use.label} cannot step on a CPU: memory estimates assume the state of AdamW until a step is "
+        "traced"
+    )
     return [Finding(level="warn", subject="optimizer", message=text)]

@@ -1,4 +1,4 @@
-"""Hyper-parameters of the training core."""
+"""Hyper-parameters of the training loop."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ CORE_HYPERPARAMETERS = (
         default=1e-3,
         low=0.0,
         high=10.0,
-        help="Weight decay of matrices, decoupled in AdamW; none on biases and norms.",
+        help="Weight decay of matrices, decoupled in AdamW; biases and norms have none.",
     ),
-    Hyperparameter(name="warmup_steps", default=100, low=0, high=10_000_000, help="Optimizer steps of linear warm-up."),
-    Hyperparameter(name="epochs", default=50, low=1, high=1_000_000, help="Passes over the training windows, at most."),
+    Hyperparameter(
+        name="warmup_steps", default=100, low=0, high=10_000_000, help="Optimizer steps of the linear warm-up."
+    ),
+    Hyperparameter(name="epochs", default=50, low=1, high=1_000_000, help="Maximum passes over the training windows."),
 )

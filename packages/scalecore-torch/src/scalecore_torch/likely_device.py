@@ -1,4 +1,4 @@
-"""Where an attempt will most likely train, found without importing torch."""
+"""Predicts the device of an attempt without importing torch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from scalecore.api.readings import Device
 
 
 def likely_device(setting: str) -> Device:
-    """The device that is set; for `auto` CUDA where a GPU answers and torch is built for it, else the CPU."""
+    """The configured device; for `auto`, CUDA if a GPU responds and torch is built for CUDA, else the CPU."""
     if setting != "auto":
         return setting  # type: ignore[return-value]  # a device
     gpus = find_gpus()

@@ -1,4 +1,4 @@
-"""Logistic regression on the whole window: the baseline that every network has to beat."""
+"""Logistic regression on the whole window: a baseline for every network."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""`training: {loss: ...}`: what each trial minimises. Every loss belongs to a task; none of them changes `val_loss`.
+"""Training losses under `training: {loss: ...}`. Every loss belongs to a task; none changes `val_loss`.
 
-`val_loss` is one number per task, the same for every trial: cross-entropy in nats, or the squared error of the
-forecast. What a model was trained with must not decide the yardstick by which it is ranked: a focal loss is smaller
-than a cross-entropy for the same predictions, and that is no merit.
+`val_loss` is the same measure for every trial of a task: cross-entropy in nats, or the squared error of the forecast.
+The training loss must not determine how trials are ranked: a focal loss is smaller than a cross-entropy for the same
+predictions, without being better.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,20 +23,21 @@ Smoothing = Annotated[float, Ge(0), Lt(1)]
 class BinaryCrossEntropy:
     """Binary cross-entropy, the loss of a binary task."""
 
-    kind: Literal["bce"] = option("bce", help="Of a binary task; its default.")
+    kind: Literal["bce"] = option("bce", help="Loss for binary tasks; their default.")
     positive_weight: Weight | Literal["auto"] | None = option(
-        None, help="How much a positive window counts; `auto` is negative by positive windows of the training split."
+        None,
+        help="Weight of positive windows; `auto` is the ratio of negative to positive windows in the training split.",
     )
     label_smoothing: Smoothing = option(0.0, help="Labels 0 and 1 become s / 2 and 1 - s / 2.")
 
 
 @frozen(kw_only=True)
 class CrossEntropy:
-    """Cross-entropy, the loss of a task of several classes."""
+    """Cross-entropy, the loss of a task with several classes."""
 
-    kind: Literal["cross_entropy"] = option("cross_entropy", help="Of several classes; its default.")
+    kind: Literal["cross_entropy"] = option("cross_entropy", help="Loss for several classes; their default.")
     class_weights: Annotated[list[Weight], MinLen(2)] | Literal["auto"] | None = option(
-        None, help="How much a window of each class counts; `auto` is windows / (classes * windows of the class)."
+        None, help="Weights of the windows of each class; `auto` is windows / (classes * windows of the class)."
     )
     label_smoothing: Smoothing = option(0.0, help="Share of each label that is spread evenly over all classes.")
 
@@ -45,11 +46,13 @@ class CrossEntropy:
 class Focal:
     """Focal loss: cross-entropy times (1 - p)^gamma, p being the probability of the true class (Lin et al. 2017)."""
 
-    kind: Literal["focal"] = option("focal", help="Of a binary task or several classes.")
-    gamma: Annotated[float, Ge(0)] = option(2.0, help="How little well-classified windows count; 0 is cross-entropy.")
-    positive_weight: Weight | Literal["auto"] | None = option(None, help="As for `bce`; only of a binary task.")
+    kind: Literal["focal"] = option("focal", help="Loss for binary tasks or several classes.")
+    gamma: Annotated[float, Ge(0)] = option(
+        2.0, help="How strongly to down-weight well-classified windows; 0 is cross-entropy."
+    )
+    positive_weight: Weight | Literal["auto"] | None = option(None, help="As for `bce`; binary tasks only.")
     class_weights: Annotated[list[Weight], MinLen(2)] | Literal["auto"] | None = option(
-        None, help="As for `cross_entropy`; only of several classes."
+        None, help="As for `cross_entropy`; several classes only."
     )
 
 
@@ -57,15 +60,15 @@ class Focal:
 class SoftAuc:
     """Surrogate of the AUC: softplus(negative - positive logit), over all pairs within a micro-batch.
 
-    Cross-entropy holds the level of the logits, which pairs leave open; both are least at the true log odds. It is no
-    sum over windows: pairs of different micro-batches are not seen, so its result depends on the micro-batch, and a
-    micro-batch of one class has the cross-entropy alone.
+    Pairs do not determine the level of the logits; the cross-entropy does. Both are minimal at the true log odds. The
+    loss is not a sum over windows: it ignores pairs of different micro-batches, so its result depends on the
+    micro-batch, and a micro-batch of one class has only its cross-entropy.
     """
 
-    kind: Literal["soft_auc"] = option("soft_auc", help="Of a binary task.")
+    kind: Literal["soft_auc"] = option("soft_auc", help="Loss for binary tasks.")
     bce_share: Annotated[float, Ge(0), Lt(1)] = option(
         0.1,
-        help="Share of cross-entropy in the loss; with 0 `val_loss` says nothing, and cannot be the objective.",
+        help="Share of cross-entropy in the loss. With 0, `val_loss` is meaningless and cannot be the objective.",
     )
 
 
@@ -73,30 +76,30 @@ class SoftAuc:
 class MeanSquared:
     """Squared error: the forecast is a mean."""
 
-    kind: Literal["mse"] = option("mse", help="Of a forecast; its default.")
+    kind: Literal["mse"] = option("mse", help="Loss for forecasts; their default.")
 
 
 @frozen(kw_only=True)
 class MeanAbsolute:
     """Absolute error: the forecast is a median."""
 
-    kind: Literal["mae"] = option("mae", help="Of a forecast.")
+    kind: Literal["mae"] = option("mae", help="Loss for forecasts.")
 
 
 @frozen(kw_only=True)
 class Quantile:
     """Mean pinball loss of several quantiles, one output each; the median is the forecast."""
 
-    kind: Literal["quantile"] = option("quantile", help="Of a forecast.")
+    kind: Literal["quantile"] = option("quantile", help="Loss for forecasts.")
     quantiles: Annotated[list[Annotated[float, Gt(0), Lt(1)]], MinLen(1)] = option(
-        factory=lambda: [0.1, 0.5, 0.9], help="The quantiles, ascending, 0.5 among them: it is the forecast."
+        factory=lambda: [0.1, 0.5, 0.9], help="Quantiles in ascending order; they must include 0.5, the forecast."
     )
 
     def __attrs_post_init__(self) -> None:
         if sorted(set(self.quantiles)) != self.quantiles:
-            raise ValueError("quantiles: must ascend, each once")
+            raise ValueError("quantiles: must be in ascending order without duplicates")
         if 0.5 not in self.quantiles:
-            raise ValueError("quantiles: 0.5 must be among them, since the median is the forecast that val_loss judges")
+            raise ValueError("quantiles: must include 0.5, since val_loss evaluates the median as the forecast")
 
 
 Loss = BinaryCrossEntropy | CrossEntropy | Focal | SoftAuc | MeanSquared | MeanAbsolute | Quantile
@@ -114,9 +117,9 @@ DEFAULTS: Mapping[str, type] = {"binary": BinaryCrossEntropy, "multiclass": Cros
 
 
 def loss_problem(loss: Loss | Imported | None, *, task: str, classes: int | None = None) -> tuple[str, str] | None:
-    """The key of the loss that does not belong to the task, and why (guard G11); None where all is well.
+    """The key of the loss that does not fit the task, and the reason (guard G11); None if there is no problem.
 
-    `classes` is the number of classes where it is known. For a loss by import path see `UserCode.loss_problem`.
+    `classes` is the number of classes, if known. For a loss by import path see `UserCode.loss_problem`.
     """
     if loss is None or isinstance(loss, Imported):
         return None
@@ -124,11 +127,11 @@ def loss_problem(loss: Loss | Imported | None, *, task: str, classes: int | None
         own = ", ".join(kind for kind, tasks in TASKS.items() if task in tasks)
         return (
             "kind",
-            f"{loss.kind} does not belong to {TASK_NAMES[task]}, which the target is; its losses are {own} [G11]",
+            f"{loss.kind} is not a loss for {TASK_NAMES[task]}, the task of the target; use one of {own} [G11]",
         )
     unused = {"binary": "class_weights", "multiclass": "positive_weight"}.get(task)
     if unused is not None and getattr(loss, unused, None) is not None:
-        return unused, f"has no meaning for {TASK_NAMES[task]}, which the target is [G11]"
+        return unused, f"does not apply to {TASK_NAMES[task]}, the task of the target [G11]"
     weights = getattr(loss, "class_weights", None)
     if isinstance(weights, list) and classes is not None and len(weights) != classes:
         return "class_weights", f"has {len(weights)} weights for {classes} classes [G11]"
@@ -136,17 +139,17 @@ def loss_problem(loss: Loss | Imported | None, *, task: str, classes: int | None
 
 
 def objective_problem(loss: Loss | Imported | None, *, metric: str) -> str | None:
-    """Why trials of this loss cannot be ranked by `metric`, or None."""
+    """Why `metric` cannot rank trials of this loss, or None."""
     if isinstance(loss, SoftAuc) and loss.bce_share == 0 and metric == "val_loss":
         return (
-            "val_loss says nothing of a soft_auc without cross-entropy, which leaves the level of the logits open; set "
-            "objective.metric to auc with direction maximize, or a bce_share above 0"
+            "val_loss cannot rank trials of soft_auc without cross-entropy, which leaves the level of the logits "
+            "undetermined; set objective.metric to auc with direction maximize, or bce_share above 0"
         )
     return None
 
 
 def measured_metrics(loss: Loss | Imported | None, *, task: str) -> tuple[str, ...]:
-    """The metrics by which trials of this task and loss can be ranked, in the order of their names."""
+    """The metrics that can rank trials of this task and loss, sorted by name."""
     own = loss is None or attrs.asdict(loss) == attrs.asdict(DEFAULTS[task]())
     more = () if own or isinstance(loss, SoftAuc) else ("val_training_loss",)
     quantile = ("pinball", "coverage") if isinstance(loss, Quantile) else ()
@@ -156,28 +159,28 @@ def measured_metrics(loss: Loss | Imported | None, *, task: str) -> tuple[str, .
 def metric_problem(
     loss: Loss | Imported | None, *, metric: str, task: str | None, own: Sequence[str] = ()
 ) -> str | None:
-    """Why no trial has this metric (guard G23), or None; without a task where no task has it.
+    """Why no trial of `task` has this metric (guard G23), or None. Without a task: why no task has it.
 
-    `own` are the metrics of the user's.
+    `own` are the user's metrics.
     """
     tasks = MEASURED if task is None else (task,)
     known = sorted({*own, *(name for one in tasks for name in measured_metrics(loss, task=one))})
     if metric in known:
         return None
     whose = "any task" if task is None else f"the task {task}"
-    return f"{metric!r} is not measured; {whose} gives {', '.join(known)} [G23]"
+    return f"{metric!r} is not measured; {whose} measures {', '.join(known)} [G23]"
 
 
 def outputs_of(loss: Loss | Imported | None, outputs: int) -> int:
-    """Size of the model's head: that of the target, or one output for each quantile."""
+    """Size of the model's head: the target's outputs, or one output for each quantile."""
     return len(loss.quantiles) if isinstance(loss, Quantile) else outputs
 
 
 def settled(loss: Loss | Imported | None, *, task: str, counts: Sequence[int]) -> dict[str, Any]:
-    """The loss as a trial is trained with it and its record tells it: defaults filled in, `auto` as numbers.
+    """The loss as trained and recorded: defaults filled in, `auto` as numbers.
 
-    `counts` are the training windows of each class; not looked at for a forecast. Of a loss by import path the `kind`
-    is the path.
+    `counts` are the training windows of each class; ignored for a forecast. The `kind` of a loss by import path is the
+    path.
     """
     if isinstance(loss, Imported):
         return {"kind": loss.use.label, **loss.options}

@@ -1,4 +1,4 @@
-"""The trainer `torch` and the baseline model, registered through the same hooks as anyone's."""
+"""Registers the trainer `torch` and the baseline model through the public hooks."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def scalecore_trainers() -> Iterable[TrainerRecord]:
     return [
         TrainerRecord(
             name="torch",
-            summary="Supervised training in PyTorch, with a forecast of memory.",
+            summary="Supervised training in PyTorch, with memory prediction.",
             options=TorchOptions,
             factory=_torch,
             worker="scalecore_torch.worker",

@@ -1,4 +1,4 @@
-"""What every attempt imports, for the processes that attempts are forked from and that are compared with attempts."""
+"""Imports everything that an attempt needs, before attempts are forked or compared with this process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PRELOADED = (
     "scalecore_torch.attempt",
     "scalecore.builtin.plugin",
     "scalecore_torch.plugin",
-    "torch._dynamo",  # by the first optimizer, with half of a computer algebra system: over a second of CPU
+    "torch._dynamo",  # imported by the first optimizer together with sympy: over a second of CPU
     "torch.profiler._cupti_monitor",
     "torch.utils.flop_counter",
     "torch.utils.serialization.config",
@@ -23,14 +23,14 @@ PRELOADED = (
 
 
 def preload() -> None:
-    """Import and prepare all that every attempt needs. What is left for after the fork, each attempt pays for again."""
+    """Import and prepare everything that attempts need. Each attempt repeats whatever is not done before the fork."""
     for name in PRELOADED:
-        # Parts of torch that another version may not have; then no attempt imports them either.
+        # Another version of torch may lack some of these; attempts do not import them then.
         with suppress(ModuleNotFoundError):
             import_module(name)
     prepare_readers(TorchSpec)
 
 
 def import_attempt() -> None:
-    """Import what an attempt trains with."""
+    """Import the training code of an attempt."""
     import_module(PRELOADED[0])

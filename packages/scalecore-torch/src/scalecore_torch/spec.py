@@ -1,4 +1,4 @@
-"""What an attempt in torch is to do: the content of `spec.json`."""
+"""The task of an attempt in torch: the content of `spec.json`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scalecore_torch.user_code import UserCode
 
 @frozen(kw_only=True)
 class ModelToBuild:
-    """What a model is built from."""
+    """Everything needed to build a model."""
 
     registry: Mapping[str, object]
     """The arguments of `load_registry`."""
@@ -26,7 +26,7 @@ class ModelToBuild:
     num_parameters: int
     shape: DataShape
     products: ProductsReport | None = None
-    """Of the study; None where it began before there was a choice."""
+    """The study's library of float32 products; None in studies older than the choice."""
 
 
 @frozen(kw_only=True)
@@ -40,7 +40,7 @@ class TorchSpec(AttemptSpec):
     compile_rule: CompileRule = "flops"
     """How `compile: auto` decides."""
     compiled: str | None = of_some()
-    """The folder of compiled blocks that attempts of a run share."""
+    """The folder of compiled blocks that the attempts of a run share."""
     evaluation: Evaluation | None = of_some()
     own: UserCode | None = of_some()
     """Code by import path."""

@@ -1,8 +1,8 @@
-"""Losses, metrics, optimizers and schedules by import path: what is found, and what is wrong with it.
+"""Find losses, metrics, optimizers and schedules by import path, and check them.
 
     found, problems = find_user_code(options, TrainingChoices(metric="auc"), task="binary")
 
-Only the code that the file names is imported, with whatever it imports itself.
+Only the code that the experiment file names is imported, with its own imports.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ RESERVED = (
     *("epoch", "learning_rate", "gradient_norm", "clipped_share", "train_seconds", "evaluation_seconds"),
     *("confusion_matrix", "predictions", "intervals", "val_training_loss", "pinball", "coverage", "metrics", "given"),
 )
-"""Names of the learning curve, and of the class of its lines, that are no metrics of every task."""
+"""Keys of the learning curve, and attributes of the class of its lines, that are not metrics of every task."""
 
 
 @frozen(kw_only=True)
 class UserPart:
-    """Code by its import path with its options and, where it is of a file, the content that was checked."""
+    """Code by import path with its options and, if it is in a file, the checksum of the checked content."""
 
     name: str
     module: str | None = None
@@ -49,42 +49,42 @@ class UserPart:
 
     @property
     def use(self) -> ImportPath:
-        """Its import path."""
+        """The import path."""
         return ImportPath(name=self.name, module=self.module, file=None if self.file is None else Path(self.file))
 
 
 @frozen(kw_only=True)
 class UserCode:
-    """All that an experiment names by import path; every attempt gets it with its spec."""
+    """All code that an experiment names by import path; every attempt receives it with its spec."""
 
     loss: UserPart | None = None
     tasks: Sequence[str] = ()
-    """Those that the loss is for."""
+    """The tasks of the loss."""
     over_windows: bool = True
     """Whether the loss is a sum over windows."""
     metrics: Sequence[UserPart] = ()
     optimizer: UserPart | None = None
     optimizer_state: float | None = None
-    """Bytes per parameter that the optimizer keeps beside weights and gradients; None where that could not be found."""
+    """Bytes per parameter of the optimizer's state; None if they could not be measured."""
     schedule: UserPart | None = None
 
     @property
     def parts(self) -> tuple[UserPart, ...]:
-        """All of them."""
+        """All parts."""
         single = (self.loss, self.optimizer, self.schedule)
         return (*(one for one in single if one is not None), *self.metrics)
 
     @property
     def metric_names(self) -> tuple[str, ...]:
-        """What the metrics are called in learning curves and as the objective."""
+        """The names of the metrics in learning curves and as the objective."""
         return tuple(name_of(one.use) for one in self.metrics)
 
     def loss_problem(self, *, task: str) -> str | None:
-        """Why the loss does not belong to the task (guard G11); None where all is well."""
+        """Why the loss does not fit the task (guard G11); None if it does."""
         if self.loss is None or task in self.tasks:
             return None
         mine = " and ".join(TASK_NAMES[one] for one in self.tasks)
-        return f"{self.loss.use.label} is for {mine}, and the target is {TASK_NAMES[task]} [G11]"
+        return f"{self.loss.use.label} is for {mine}, but the target is {TASK_NAMES[task]} [G11]"
 
 
 NO_USER_CODE = UserCode()
@@ -92,16 +92,16 @@ KeyPath = tuple[str | int, ...]
 
 
 def name_of(metric: ImportPath) -> str:
-    """What a metric of the user's is called: as its function."""
+    """The name of a user's metric: its function's name."""
     return metric.name.rpartition(".")[2]
 
 
 def find_user_code(
     training: TorchOptions, choices: TrainingChoices, *, task: str | None
 ) -> tuple[UserCode, list[tuple[KeyPath, str]]]:
-    """The code that the options name, and what is wrong with it, by key below `training` or `objective`.
+    """The code that the options name, and its problems by key below `training` or `objective`.
 
-    `task` is None where only the data will tell it.
+    `task` is None if only the data determines it.
     """
     finder = _Finder(problems=[])
     own = evolve(NO_USER_CODE, metrics=tuple(finder.metrics(training.metrics)))
@@ -118,7 +118,7 @@ def find_user_code(
         own = evolve(own, schedule=finder.schedule(training.schedule, varied=choices.varied))
     if training.launches == "graph" and (own.loss or own.optimizer):
         finder.note(
-            ("training", "launches"), "captured steps need a loss and an optimizer of scalecore; use plain or few"
+            ("training", "launches"), "graph supports only scalecore's own losses and optimizer; use plain or few"
         )
     if choices.metric in map(name_of, training.metrics) and not choices.directed:
         finder.note(
@@ -126,13 +126,13 @@ def find_user_code(
             f"{choices.metric} is a custom metric: set objective.direction",
         )
     if choices.metric == "val_training_loss" and not own.over_windows:
-        finder.note(("objective", "metric"), "a loss that is no sum over windows has no val_training_loss [G23]")
+        finder.note(("objective", "metric"), "a loss that is not a sum over windows has no val_training_loss [G23]")
     return own, finder.problems
 
 
 @frozen(kw_only=True)
 class _Finder:
-    """Collects what is wrong, so that one check names all of it."""
+    """Collects problems, so that one check reports all of them."""
 
     problems: list[tuple[KeyPath, str]]
 
@@ -146,13 +146,14 @@ class _Finder:
             self.note(key, str(error))
             return None, None
         if not callable(code.found):
-            self.note(key, f"{path.label} cannot be called: it is of type {type(code.found).__name__}")
+            self.note(key, f"{path.label} is not callable: its type is {type(code.found).__name__}")
             return None, None
         file = None if path.file is None else str(path.file)
         return code.found, UserPart(name=path.name, module=path.module, file=file, sha256=code.sha256)
 
     def _with_options(self, key: KeyPath, one: Imported, *, groups: bool = False) -> tuple[Any, UserPart | None]:
-        """What is found where it takes the options, and what an optimizer of `groups` of parameters gets."""
+        """The code if it accepts the options; for an optimizer with `groups`, also the arguments that training
+        passes."""
         found, part = self._found((*key, "use"), one.use)
         if part is None:
             return None, None
@@ -166,7 +167,7 @@ class _Finder:
     def loss(self, one: Imported, *, task: str | None) -> tuple[MadeLoss | None, UserPart | None]:
         key = ("training", "loss")
         if "kind" in one.options:
-            self.note((*key, "kind"), "a loss is given by `kind` or by `use`; leave out one of them")
+            self.note((*key, "kind"), "set a loss by `kind` or by `use`, not both")
             return None, None
         found, part = self._with_options(key, one)
         if part is None:
@@ -186,7 +187,7 @@ class _Finder:
                 continue
             problem = metric_problem(found, label=path.label)
             if problem is None and name in taken:
-                problem = f"{name} is measured already, or listed twice; give the function another name"
+                problem = f"{name} is already a metric, or listed twice; rename the function"
             if problem is not None:
                 self.note(key, problem)
                 continue
@@ -197,7 +198,7 @@ class _Finder:
         key = ("training", "optimizer")
         for name, given in (("lr", "learning_rate"), ("weight_decay", "weight_decay")):
             if name in one.options:
-                self.note((*key, name), f"is no option here: it is given by the hyper-parameter {given}")
+                self.note((*key, name), f"is not an option here: the hyper-parameter {given} sets it")
                 return None, None
         found, part = self._with_options(key, one, groups=True)
         if part is None:
@@ -206,7 +207,7 @@ class _Finder:
             self.note((*key, "use"), problem)
             return None, None
         if "weight_decay" in named and not takes_decay(found):
-            text = f"{one.use.label} takes no weight_decay, which training.hyperparameters or search.space sets"
+            text = f"{one.use.label} does not accept weight_decay, which training.hyperparameters or search.space sets"
             self.note((*key, "use"), text)
         return part, state_bytes(found, one.options)
 
@@ -217,7 +218,7 @@ class _Finder:
             return None
         problem = schedule_problem(found, label=path.label)
         if problem is None and "warmup_steps" in varied and not uses_warmup(found):
-            problem = f"{path.label} is the same for every warm-up, and search.space varies warmup_steps [G03]"
+            problem = f"{path.label} ignores warmup_steps, which search.space varies [G03]"
         if problem is not None:
             self.note(key, problem)
         return part

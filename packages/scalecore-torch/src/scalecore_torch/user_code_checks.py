@@ -1,6 +1,6 @@
-"""Whether code of the user's can be called as the training calls it: signatures first, then a call with small numbers.
+"""Check that the training can call the user's code: signatures first, then a small trial call.
 
-torch is imported where a loss or an optimizer is checked, and only there.
+torch is imported only to check a loss or an optimizer.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from attrs import frozen
 from scalecore.api.plugins import reason_of
 
 STEPS = (100, 1000)
-"""Warm-up and total steps with which a schedule is tried."""
+"""Warm-up and total steps of the schedule's trial calls."""
 WINDOWS = 4
-"""Of the call with which a loss is tried."""
+"""Windows in the trial call of a loss."""
 SIDE = 64
-"""Of the square matrix on which the state of an optimizer is measured."""
+"""Rows and columns of the matrix that measures the state of an optimizer."""
 TOLERANCE = 1e-6
 
 
@@ -36,9 +36,9 @@ class MadeLoss:
 def takes(
     function: Any, options: Mapping[str, object], *, label: str, groups: Sequence[str] = (), given: Sequence[str] = ()
 ) -> Iterator[tuple[str, str]]:
-    """What is wrong with these options for the function: the option, or "", and the text.
+    """The problems of these options for the function: the option, or "", and the text.
 
-    The function is called with arguments for `groups` by their position, and for `given` by name, too.
+    The function also receives `groups` as positional and `given` as keyword arguments.
     """
     signature = signature_of(function)
     if signature is None:
@@ -65,7 +65,7 @@ def takes(
 
 
 def signature_of(function: Any) -> inspect.Signature | None:
-    """The signature; None where it cannot be told."""
+    """The signature; None if it cannot be determined."""
     try:
         return inspect.signature(function)
     except (TypeError, ValueError):
@@ -73,7 +73,7 @@ def signature_of(function: Any) -> inspect.Signature | None:
 
 
 def takes_decay(factory: Any) -> bool:
-    """Whether an optimizer takes `weight_decay`."""
+    """Whether an optimizer accepts `weight_decay`."""
     signature = signature_of(factory)
     if signature is None:
         return True
@@ -97,23 +97,25 @@ def _positional_problem(function: Any, *names: str) -> str | None:
 def loss_made(
     factory: Any, options: Mapping[str, object], *, label: str, tasks: Sequence[str], task: str | None
 ) -> MadeLoss | str:
-    """The loss, or what is wrong with it; `tasks` are those that there are, `task` that of the target where known."""
+    """The loss, or its problem; `tasks` are all tasks, `task` is the target's task if known."""
     try:
         made = factory(**options)
     except (Exception, SystemExit) as error:
-        return f"{label} cannot be made with these options: {reason_of(error)}"
+        return f"{label} cannot be created with these options: {reason_of(error)}"
     if not callable(made):
-        return f"{label} makes an object of type {type(made).__name__}, which cannot be called as loss(logits, labels)"
+        return (
+            f"{label} creates an object of type {type(made).__name__}, which cannot be called as loss(logits, labels)"
+        )
     if (problem := _positional_problem(getattr(made, "forward", made), "logits", "labels")) is not None:
-        return f"{label} makes a loss that cannot be called as loss{problem}"
+        return f"{label} creates a loss that cannot be called as loss{problem}"
     own = getattr(made, "tasks", None)
     own = (own,) if isinstance(own, str) else own
     if not isinstance(own, tuple | list) or not own or any(one not in tasks for one in own):
         said = "it has no `tasks`" if own is None else f"its `tasks` are {own!r}"
-        return f'{label} must say which tasks it is for, as in `tasks = ("binary",)`, out of {", ".join(tasks)}; {said}'
+        return f'{label} must declare its tasks, as in `tasks = ("binary",)`, from {", ".join(tasks)}; {said}'
     parameters = getattr(made, "parameters", None)
     if callable(parameters) and any(one.requires_grad for one in parameters()):
-        return f"{label} has parameters, which no optimizer would train; use buffers, or numbers"
+        return f"{label} has parameters, which no optimizer would train; use buffers or numbers"
     found = MadeLoss(call=made, tasks=tuple(own), over_windows=bool(getattr(made, "over_windows", True)))
     if task in own or (task is None and len(own) == 1):
         tried = task or own[0]
@@ -123,7 +125,8 @@ def loss_made(
 
 
 def _tried(loss: MadeLoss, *, label: str, forecast: bool) -> str | None:
-    """Why the loss does not do for a few made-up windows. Of several classes nobody knows here how many there are."""
+    """Why the loss fails on a few artificial windows. The caller skips losses for several classes: their number is
+    unknown."""
     import torch
 
     logits_BC = torch.linspace(-1, 1, WINDOWS)[:, None].requires_grad_()
@@ -134,35 +137,39 @@ def _tried(loss: MadeLoss, *, label: str, forecast: bool) -> str | None:
         return f"{label} failed on logits [{WINDOWS}, 1] and labels [{WINDOWS}]: {reason_of(error)}"
     problem = value_problem(found, labels_B, over_windows=loss.over_windows)
     if problem is None and not found.requires_grad:
-        problem = "returned a tensor without a gradient: compute it of the logits by operations of torch"
+        problem = "returned a tensor without a gradient: compute it from the logits with torch operations"
     return None if problem is None else f"{label} {problem}"
 
 
 def value_problem(value: Any, labels_B: Any, *, over_windows: bool) -> str | None:
-    """What is wrong with what a loss returned for these labels, as a phrase that follows its name."""
+    """The problem of the value that a loss returned for these labels, as a phrase that follows its name."""
     wanted = tuple(labels_B.shape) if over_windows else ()
     shape = getattr(value, "shape", None)
     if shape is not None and tuple(shape) == wanted and hasattr(value, "requires_grad"):
         return None
     got = f"an object of type {type(value).__name__}" if shape is None else f"a tensor of shape {list(shape)}"
-    what = f"a loss for each of {wanted[0]} windows" if over_windows else "one number for all windows"
-    hint = "; a loss that is no sum over windows says `over_windows = False`" if over_windows and shape == () else ""
-    return f"returned {got}, where a tensor of shape {list(wanted)} is expected, {what}{hint}"
+    what = f"one loss for each of {wanted[0]} windows" if over_windows else "one number for all windows"
+    hint = (
+        "; a loss that is not a sum over windows must set `over_windows = False`"
+        if over_windows and shape == ()
+        else ""
+    )
+    return f"returned {got}, expected a tensor of shape {list(wanted)}: {what}{hint}"
 
 
 # --- metrics and schedules ------------------------------------------------------------------------------------------
 
 
 def metric_problem(function: Any, *, label: str) -> str | None:
-    """Why a metric cannot be called; what it returns is looked at in the smoke step, on real windows."""
+    """Why a metric cannot be called; the smoke step checks its value on real windows."""
     if isinstance(function, type):
-        return f"{label} is a class; a metric is a function(outputs, labels)"
+        return f"{label} is a class; a metric must be a function(outputs, labels)"
     problem = _positional_problem(function, "outputs", "labels")
     return None if problem is None else f"{label} cannot be called as {function.__name__}{problem}"
 
 
 def schedule_problem(function: Any, *, label: str) -> str | None:
-    """Why a schedule does not do for a training of 1,000 steps, 100 of them warm-up."""
+    """Why a schedule fails for a training of 1,000 steps, 100 of them warm-up."""
     problem = _positional_problem(function, "step", "warmup_steps", "total_steps")
     if problem is not None:
         return f"{label} cannot be called as {function.__name__}{problem}"
@@ -178,7 +185,7 @@ def schedule_problem(function: Any, *, label: str) -> str | None:
 
 
 def uses_warmup(schedule: Callable[[int, int, int], Any]) -> bool:
-    """Whether another warm-up makes another schedule, of one that has no problem."""
+    """Whether a valid schedule depends on the warm-up."""
     warmup, total = STEPS
     return any(
         float(schedule(step, warmup, total)) != float(schedule(step, 2 * warmup, total)) for step in range(total)
@@ -186,13 +193,13 @@ def uses_warmup(schedule: Callable[[int, int, int], Any]) -> bool:
 
 
 def share_of(value: Any, *, step: int) -> float:
-    """What a schedule returned, as a share of the peak; a `ValueError` where it is none."""
+    """The returned value as a share of the peak; raises `ValueError` for anything else."""
     try:
         share = float(value)
     except (TypeError, ValueError):
-        raise ValueError(f"returned {value!r} at step {step}, where a share of the peak is expected, 0 to 1") from None
+        raise ValueError(f"returned {value!r} at step {step}, expected a share of the peak between 0 and 1") from None
     if math.isnan(share) or not -TOLERANCE <= share <= 1 + TOLERANCE:
-        raise ValueError(f"returned {share:g} at step {step}, where a share of the peak is expected, 0 to 1")
+        raise ValueError(f"returned {share:g} at step {step}, expected a share of the peak between 0 and 1")
     return min(max(share, 0.0), 1.0)
 
 
@@ -200,27 +207,27 @@ def share_of(value: Any, *, step: int) -> float:
 
 
 def optimizer_problem(factory: Any, options: Mapping[str, object], *, label: str) -> str | None:
-    """Why the optimizer cannot be made for matrices and vectors, or takes no plain steps."""
+    """Why the optimizer cannot be created for matrices and vectors, or requires more than gradients for a step."""
     import torch
 
     try:
         made, _ = _made(factory, options)
     except (Exception, SystemExit) as error:
-        return f"{label} cannot be made with these options: {reason_of(error)}"
+        return f"{label} cannot be created with these options: {reason_of(error)}"
     if not isinstance(made, torch.optim.Optimizer):
-        return f"{label} makes an object of type {type(made).__name__}, which is no torch.optim.Optimizer"
+        return f"{label} creates an object of type {type(made).__name__}, which is not a torch.optim.Optimizer"
     problem = _positional_problem(made.step)
-    return None if problem is None else f"{label} cannot be used: its step wants more than gradients, step{problem}"
+    return None if problem is None else f"{label} cannot be used: its step requires more than gradients, step{problem}"
 
 
 def make_optimizer(factory: Any, options: Mapping[str, object], groups: Any, *, lr: float, weight_decay: float) -> Any:
-    """The optimizer of these parameter groups, each of which has its own `weight_decay`."""
+    """The optimizer of these parameter groups, each with its own `weight_decay`."""
     decay = {"weight_decay": weight_decay} if takes_decay(factory) else {}
     return factory(groups, lr=lr, **decay, **options)
 
 
 def state_bytes(factory: Any, options: Mapping[str, object]) -> float | None:
-    """Bytes per parameter of what the optimizer keeps after a step on the CPU; None where it makes none there."""
+    """Bytes per parameter of the optimizer's state after a step on the CPU; None if the step fails there."""
     import torch
 
     try:
@@ -229,7 +236,7 @@ def state_bytes(factory: Any, options: Mapping[str, object]) -> float | None:
             one.grad = torch.ones_like(one)
         made.step()
     except (Exception, SystemExit):
-        return None  # such as one for GPUs alone; the smoke step tries it there
+        return None  # such as an optimizer only for GPUs; the smoke step tries it there
     kept = [one for state in made.state.values() for one in state.values() if isinstance(one, torch.Tensor)]
     kept_bytes: int = sum(one.nbytes for one in kept if one.ndim)
     return kept_bytes / int(sum(one.numel() for one in parameters))

@@ -12,7 +12,7 @@ from scalecore_torch.spec import TorchSpec
 
 
 def main(path: str, *, parent: int) -> int:
-    """Run the attempt of this folder; see `scalecore.execution.worker.work`."""
+    """Run the attempt in this folder; see `scalecore.execution.worker.work`."""
     return work(path, parent=parent, kind=TorchSpec, train=_train, save=_save)
 
 
@@ -29,7 +29,7 @@ def _save(folder: Path, state: dict[str, Any]) -> None:
 
 
 def answer() -> None:
-    """Predict memory in a fork of a process that called `preload`: questions on the standard input."""
+    """Predict memory in a fork of a process that called `preload`; reads questions from standard input."""
     from scalecore_torch.memory.tracer import serve
 
     serve(forked=True)

@@ -1,1 +1,1 @@
-"""How much memory trials need: traced steps, replayed allocators, corrections by what was measured."""
+"""Predicts the memory of trials: traced steps, replayed allocators, and corrections from measured peaks."""

@@ -1,4 +1,4 @@
-"""What an attempt's process does about the allocator, and how much memory it really took."""
+"""Configures the allocator of an attempt's process, and measures its peak memory."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from scalecore_torch.memory.cuda import CONTEXT
 
 M_MMAP_THRESHOLD = -3
 RETURNED_FROM = 1024**2
-"""Bytes. With blocks from 256 KiB on returned, small models took 21 % longer a step; from 4 MiB on, half was kept."""
+"""Bytes. With a threshold of 256 KiB, a step of a small model took 21 % longer; with 4 MiB, half of the memory was
+kept."""
 
 
 def return_large_blocks() -> bool:
-    """Tell the C library to give blocks of a mebibyte and more back to the system when they are freed.
+    """Configure the C library to return freed blocks of a mebibyte and more to the system.
 
-    It keeps blocks up to 32 MiB otherwise, and most of what recomputation saves would stay with the process. False
-    where the C library has no such setting (it is glibc's).
+    Otherwise it keeps blocks of up to 32 MiB, and the process would keep most of the memory that recomputation saves.
+    Returns False if the C library is not glibc, which has this setting.
     """
     if sys.platform != "linux":
         return False
@@ -31,7 +32,7 @@ def return_large_blocks() -> bool:
 
 
 def measured(device: torch.device, *, micro_batch: int) -> dict[str, Any]:
-    """The peak of this attempt in bytes where the predicted memory is: of the process, or on the GPU."""
+    """This attempt's peak in bytes in the memory that is predicted: of the process, or on the GPU."""
     if device.type == "cuda":
         peak = torch.cuda.max_memory_reserved(device) + CONTEXT
         return {"peak": peak, "source": "torch.cuda.max_memory_reserved", "micro_batch": micro_batch}

@@ -1,4 +1,4 @@
-"""The driver's side of the tracer: questions out, answers in, without waiting for them."""
+"""The driver's client of the tracer: sends requests and reads answers without blocking."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from scalecore.api.readings import Device
 from scalecore.api.record_parts import Part
 
 ForkTracer = Callable[[int, int], bool]
-"""Makes a tracer of a process that is warm already, given the descriptors of its questions and answers; False where
-there is none. See `scalecore.api.executor.SupportsTracer`."""
+"""Starts a tracer from a warmed-up process, given the descriptors of its requests and answers; returns False if it
+cannot. See `scalecore.api.executor.SupportsTracer`."""
 
 
 @frozen(kw_only=True, slots=False)
 class TraceAnswer(Part):
-    """What the tracer found out of a shape, in bytes; `error` is why nothing, `counts` the sizes of shapes."""
+    """The tracer's result for a shape, in bytes; `error` is the reason for a failure, `counts` are the sizes of
+    shapes."""
 
     tensors: int | None = None
     held: int | None = None
@@ -36,7 +37,7 @@ class TraceAnswer(Part):
     error: str | None = None
     counts: Sequence[Mapping[str, int]] | None = None
     base: int | None = None
-    """Of the process, without its tensors."""
+    """Memory of the process without its tensors."""
 
 
 REAP_SECONDS = 5.0
@@ -45,20 +46,20 @@ POLL = 0.25
 
 @define(eq=False)
 class _Tracer:
-    """A running tracer, by its pipes; a child of this process, or of the fork server."""
+    """A running tracer and its pipes; a child of this process or of the fork server."""
 
     questions: int
     answers: int
     child: subprocess.Popen[bytes] | None = None
     descriptor: int | None = None
-    """Of the process itself, where it is no child: a process id may be another process's by the time it is killed."""
+    """The pidfd of a process that is not a child: by the time of a kill, another process may have its id."""
 
     def is_there(self) -> bool:
-        """False only where that is certain; a fork that has ended shows when it is asked."""
+        """False only if the tracer has certainly ended; for a fork this shows at the next request."""
         return self.child is None or self.child.poll() is None
 
     def know(self, pid: int) -> None:
-        """Take the process id that a fork tells."""
+        """Open a pidfd for the process id that a fork reports."""
         if self.child is None:
             with suppress(ProcessLookupError):
                 self.descriptor = os.pidfd_open(pid)
@@ -77,42 +78,42 @@ class _Tracer:
 
 
 class TraceClient:
-    """Starts the tracer when it is needed, and again when it has ended."""
+    """Starts the tracer on demand, and restarts it after it has ended."""
 
     def __init__(self, *, fork: ForkTracer | None = None) -> None:
-        """`fork` makes the first tracer, where it can; all others are fresh interpreters."""
+        """`fork` starts the first tracer if it can; all others are fresh interpreters."""
         self._fork = fork
         self._tracer: _Tracer | None = None
         self._end: Any = None
         self._pending = b""
         self._asked: dict[str, Mapping[str, Any]] = {}
-        """Questions without an answer yet, by key."""
+        """Unanswered requests by key."""
 
     def start(self) -> None:
-        """Let the tracer import torch while there is other work to do. OSError where no process can be started."""
+        """Start the tracer, which then imports torch in parallel. Raises OSError if no process can be started."""
         if self._tracer is not None and (self._asked or self._tracer.is_there()):
-            return  # one that owes answers is replaced when it is known to be gone: see `answers`
+            return  # `answers` replaces a tracer that ended with unanswered requests
         self._stop()
         self._tracer = self._start()
         self._pending = b""
         self._end = weakref.finalize(self, self._tracer.end)
 
     def ask(self, question: Mapping[str, Any]) -> None:
-        """Send a question, once. OSError as `start`."""
+        """Send a request once. Raises OSError like `start`."""
         if question["key"] in self._asked:
             return
         self.start()
         line = json.dumps(question).encode() + b"\n"
-        if not self._told(line) and not self._asked:
-            self._stop()  # nothing was asked for so long that it has ended
+        if not self._wrote(line) and not self._asked:
+            self._stop()  # it ended after a long idle time
             self.start()
-            self._told(line)
+            self._wrote(line)
         self._asked[question["key"]] = question
 
     def answers(self, *, wait: float = 0.0) -> list[dict[str, Any]]:
-        """What has come since the last call; waits up to `wait` seconds for something, while anything is asked.
+        """Answers since the last call. With open requests, waits up to `wait` seconds for an answer.
 
-        Time in which this process is stopped or frozen does not count: so was the tracer, mostly (guard G47).
+        Time in which this process is stopped or frozen does not count, since the tracer usually was too (guard G47).
         """
         tracer = self._tracer
         if tracer is None or not self._asked:
@@ -140,7 +141,7 @@ class TraceClient:
                 return found
 
     def give_up(self, reason: str) -> list[dict[str, Any]]:
-        """End a tracer that is gone or takes too long: an error for everything that was asked."""
+        """End a tracer that has ended or takes too long. Returns an error for each open request."""
         self._stop()
         asked, self._asked = self._asked, {}
         return [{"key": key, "error": reason} for key in asked]
@@ -150,8 +151,8 @@ class TraceClient:
             self._end()
         self._tracer = self._end = None
 
-    def _told(self, line: bytes) -> bool:
-        """Whether there was anybody to read the line."""
+    def _wrote(self, line: bytes) -> bool:
+        """Write the line; False if the tracer has ended."""
         assert self._tracer is not None
         try:
             os.write(self._tracer.questions, line)
@@ -174,7 +175,7 @@ class TraceClient:
         )
         assert child.stdin is not None
         assert child.stdout is not None
-        # Descriptors of our own, so that both kinds of tracers are ended alike.
+        # Duplicated descriptors, so that both kinds of tracers are closed in the same way.
         questions, answers = os.dup(child.stdin.fileno()), os.dup(child.stdout.fileno())
         child.stdin.close()
         child.stdout.close()
@@ -182,18 +183,18 @@ class TraceClient:
 
 
 def _forked(fork: ForkTracer) -> _Tracer | None:
-    """A tracer that is no child of this process; None where there is none, or where it could not be killed safely."""
+    """A tracer forked by the fork server; None if it cannot be forked, or not killed safely."""
     try:
         os.close(os.pidfd_open(os.getpid()))
     except (AttributeError, OSError):
         return None
     theirs, questions = os.pipe()
-    answers, told = os.pipe()
+    answers, written = os.pipe()
     done = False
-    with suppress(OSError):  # then a fresh interpreter cannot be started either, which tells the reason
-        done = fork(theirs, told)
+    with suppress(OSError):  # a fresh interpreter then cannot start either and reports the reason
+        done = fork(theirs, written)
     os.close(theirs)
-    os.close(told)
+    os.close(written)
     if done:
         return _Tracer(questions=questions, answers=answers)
     os.close(questions)

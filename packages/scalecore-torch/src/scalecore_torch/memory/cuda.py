@@ -1,13 +1,12 @@
-"""What torch's caching allocator of CUDA reserves while a training step allocates and frees its tensors.
+"""Replays torch's caching allocator for CUDA while a training step allocates and frees its tensors.
 
-It asks the driver for segments, cuts blocks out of them, and gives no segment back before memory runs out. So more is
-reserved than tensors take. Its rules are replayed (c10/cuda/CUDACachingAllocator.cpp, as of torch 2.14, with its
-default settings): sizes are multiples of 512 bytes; requests up to 1 MiB come from segments of 2 MiB, those below 10
-MiB from segments of 20 MiB, larger ones get a segment of their own in steps of 2 MiB; the best fit among free blocks
-is cut where the rest can serve another request, and joined again with free neighbours.
+The allocator requests segments from the driver, splits them into blocks, and returns no segment before memory runs out.
+It therefore reserves more than the tensors need. Its rules are replayed (c10/cuda/CUDACachingAllocator.cpp, as of torch
+2.14, with its default settings): sizes are multiples of 512 bytes; requests up to 1 MiB come from segments of 2 MiB,
+those below 10 MiB from segments of 20 MiB, larger ones get a separate segment in steps of 2 MiB; the best fit among
+free blocks is split if the remainder can serve another request, and merged again with free neighbours.
 
-Estimates that no GPU has confirmed: what cuBLAS keeps beside that, and the context of the driver.
-Nothing here imports torch.
+Estimates, not measured on a GPU: the workspaces of cuBLAS and the driver's context. This module does not import torch.
 """
 
 from __future__ import annotations
@@ -25,26 +24,26 @@ MEDIUM = 10 * MIB
 MEDIUM_SEGMENT = 20 * MIB
 LARGE_STEP = 2 * MIB
 CONTEXT = 500 * MIB
-"""About what the driver's context takes on the device beside torch's own allocations; torch does not count it."""
+"""Approximate size of the driver's context on the device; torch does not count it."""
 WORKSPACES = 2 * 32 * MIB
-"""Of cuBLAS on a Hopper GPU, one for the forward pass and one for the thread of the backward pass."""
+"""Workspaces of cuBLAS on a Hopper GPU: one for the forward pass, one for the thread of the backward pass."""
 
 
 class CachingAllocator:
-    """The allocator of one stream; addresses are numbers."""
+    """The allocator of one stream; addresses are integers."""
 
     pinned = 0
 
     def __init__(self) -> None:
         self._free = {True: FreeBlocks(), False: FreeBlocks()}
-        """By whether requests are small: the two share no segments."""
+        """Free blocks for small and for large requests, which share no segments."""
         self._used: dict[Hashable, tuple[bool, int, int]] = {}
         self._next = 0
         self.peak = 0
-        """Bytes of all segments."""
+        """Total bytes of all segments."""
 
     def allocate(self, key: Hashable, size: int, *, pin: float = 0.0) -> None:
-        """A block for `size` bytes, which `free(key)` gives back. `pin` is the C library's (`memory_heap`)."""
+        """Allocate a block for `size` bytes, which `free(key)` returns. `pin` only affects `memory.heap`."""
         length = max(SMALLEST, _rounded(size, SMALLEST))
         small = length <= SMALL
         address, found = self._free[small].fitting(length) or self._segment(length)
@@ -55,22 +54,22 @@ class CachingAllocator:
         self._used[key] = (small, address, found)
 
     def free(self, key: Hashable) -> None:
-        """Give the block back to the allocator."""
+        """Return the block to the allocator."""
         small, address, length = self._used.pop(key)
         self._free[small].put(*self._free[small].joined(address, length))
 
     def unpin(self, *, keep: int = 0) -> None:
-        """Nothing else is in a GPU's memory."""
+        """No effect: a GPU's memory contains no small host objects."""
 
     def _segment(self, length: int) -> tuple[int, int]:
         size = SMALL_SEGMENT if length <= SMALL else MEDIUM_SEGMENT if length < MEDIUM else _rounded(length, LARGE_STEP)
-        address, self._next = self._next, self._next + size + SMALLEST  # no two segments are neighbours
+        address, self._next = self._next, self._next + size + SMALLEST  # segments are never adjacent
         self.peak += size
         return address, size
 
 
 def reserved(trace: Trace) -> int:
-    """Bytes that the allocator has reserved for the tensors of a training after steps and an evaluation."""
+    """Bytes that the allocator has reserved after training steps and an evaluation."""
     allocator = CachingAllocator()
     replay_steps(trace, allocator)
     replay_evaluation(trace, allocator)

@@ -1,4 +1,4 @@
-"""What holds an attempt within its share of the memory of its device."""
+"""Limits an attempt to its share of the memory of its device."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from scalecore.api.worker import limit_data
 from scalecore_torch.memory.cuda import CONTEXT
 
 FRACTION = 0.9
-"""Share of a GPU's memory that the allocator of one attempt may take at most.
+"""Largest share of a GPU's memory that the allocator of one attempt may use.
 
-On MPS its own default is above the physical memory: a Mac would swap instead of failing.
+The default on MPS exceeds the physical memory: a Mac would swap instead of failing.
 """
 
 
 def contain(
     limit: int | None, *, device: torch.device, gpu_limit: int | None = None, gpu_sharers: int = 1
 ) -> list[str]:
-    """Limit what this process may allocate on its device: `limit` in bytes on the CPU, `gpu_limit` on a GPU of CUDA,
-    or an equal part for each of `gpu_sharers` where nobody promised it anything. What was done, in words.
+    """Limit this process's allocations on its device: `limit` in bytes on the CPU, `gpu_limit` on a CUDA GPU, or
+    without `gpu_limit` an equal part for each of `gpu_sharers`. Returns a description of the limits.
     """
     if device.type == "cuda":
-        # By its index: torch refuses a device without one, such as "cuda".
+        # torch refuses a device without an index, such as "cuda".
         index = torch.cuda.current_device() if device.index is None else device.index
         fraction = FRACTION / gpu_sharers
         text = f"{fraction:.0%}"
@@ -38,6 +38,6 @@ def contain(
 
 
 def gpu_fraction(limit: int, *, total: int) -> float:
-    """The share of a GPU that torch's allocator may take in a process of at most `limit` bytes, whose context torch
-    does not count."""
+    """The share of a GPU that torch's allocator may use in a process of at most `limit` bytes; torch does not count the
+    context."""
     return min(FRACTION, max(limit - CONTEXT, CONTEXT // 10) / total)

@@ -1,8 +1,8 @@
-"""How much memory a process of an attempt takes before any tensor of its model.
+"""Measures the memory of an attempt's process before any tensor of its model.
 
-It is measured once by each tracer. It depends on the build of torch (the one for CUDA brings 400 MB of libraries, also
-where the CPU trains), on what was imported, and on how the process is started: of a fork's memory the pages of
-libraries count only once it uses them.
+Each tracer measures it once. It depends on the build of torch (the CUDA build loads 400 MB of libraries, even for
+training on the CPU), on the imports, and on how the process starts: pages of libraries count in a fork only after it
+uses them.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import psutil
 
 
 def footprint(*, forked: bool) -> int | None:
-    """Bytes of a process like this one that has made a small step; call it before this process computes anything.
+    """Bytes of a process like this one after a small training step. Call it before this process computes anything.
 
-    `forked` where attempts are forks of this process's parent: then a fork of this one makes the step. A fresh
-    interpreter imports what an attempt imports, and that is it. None where the fork failed.
+    If attempts are forks of this process's parent (`forked`), a fork of this process runs the step. A fresh interpreter
+    only imports what an attempt imports. Returns None if the fork failed.
     """
     if not forked:
         from scalecore_torch.preloading import preload

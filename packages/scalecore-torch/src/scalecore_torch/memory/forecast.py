@@ -1,4 +1,4 @@
-"""What trials will need: traced by the tracer or in closed form, corrected by what the study's attempts measured."""
+"""Predicts the memory of trials: traced or in closed form, corrected by measurements of the study's attempts."""
 
 from __future__ import annotations
 
@@ -40,26 +40,26 @@ from scalecore_torch.training.evaluation_batch import EVALUATION_BATCH, SMOKE_WI
 MEMORY_FILE = "memory.json"
 POLL = 0.25
 TOGETHER = 64
-"""Shapes that are counted in one question."""
+"""Shapes counted in one request."""
 
 
 @frozen(kw_only=True)
 class TorchPrediction(MemoryPrediction):
-    """The predicted peak of an attempt's process in bytes, and how it came about."""
+    """The predicted peak of an attempt's process in bytes, and its derivation."""
 
     tensors: int
-    """The part that is tensors, before the correction."""
+    """Bytes of tensors, before the correction."""
     held: int | None
-    """What the C library's allocator holds for them; None where that is not known."""
+    """Bytes that the allocator holds for them; None if unknown."""
     correction: Correction = field(repr=False)
     group: str
     """Attempts with the same text share a correction: device, precision, compilation, allocator, source."""
     offset: int = 0
-    """Bytes by which this process needs more than the correction's constant says: as measured, or known of the data."""
+    """Bytes that this process needs in addition to the correction's constant: measured, or computed from the data."""
     traced_on: Device | None = None
-    """The device whose operations were traced; None where it was not traced."""
+    """The device of the traced operations; None without a trace."""
     note: str | None = None
-    """Why it was not traced, or not on its device."""
+    """Why there is no trace, or none on the device."""
 
     def plain(self) -> dict[str, Any]:
         """For the journal."""
@@ -84,7 +84,7 @@ class TorchPrediction(MemoryPrediction):
 class TorchForecast:
     """Satisfies `scalecore.api.memory_forecast.MemoryForecast`.
 
-    Answers of the tracer are kept, in the study's folder too once there is one.
+    Caches the tracer's answers, also in the study's folder once it exists.
     """
 
     counts = True
@@ -97,8 +97,8 @@ class TorchForecast:
         state: float | None = None,
         client: TraceClient | None = None,
     ) -> None:
-        """`state` are the bytes per parameter that the optimizer keeps, by default those of AdamW; `client` is shared
-        with other forecasts."""
+        """`state` is the optimizer's state in bytes per parameter, by default AdamW's; `client` is shared with other
+        forecasts."""
         self._options = options
         self._state = state
         self._registry = context.registry
@@ -114,21 +114,21 @@ class TorchForecast:
         self._code: Mapping[str, str] | None = None
         self._sent: dict[str, float] = {}
         self._untraceable: dict[str, str] = {}
-        """By architecture: why it is not asked for again. What hung or crashed once costs no second wait."""
+        """Error by architecture. A trace that hung or crashed is not repeated."""
         self._observed: dict[str, Observations] = {}
         self._host: list[int] = []
-        """What attempts on CUDA took of the machine's memory beside their weights."""
+        """Host memory of attempts on CUDA, without their weights."""
 
     @property
     def setup(self) -> TrainingSetup:
-        """What the study trains."""
+        """The training that is predicted."""
         assert self._setup is not None, "`prepare` comes first"
         return self._setup
 
     def start(self) -> None:
-        """Let the tracer warm up, unless answers are at hand already."""
+        """Warm up the tracer unless there are cached answers."""
         if self._traces and not self._answers:
-            with suppress(OSError):  # reported where something is asked
+            with suppress(OSError):  # reported with the first request
                 self._client.start()
 
     def prepare(self, setup: TrainingSetup) -> None:
@@ -144,7 +144,7 @@ class TorchForecast:
             floor = predicted.get("floor")
             if one.whole and one.host_peak and str(group or "").startswith("cuda"):
                 self._host.append(one.host_peak - weights_bytes(floor or 0))
-            # A prediction of an older version has no `held`, and another group.
+            # A prediction by an older version has no `held` and another group.
             tensors = predicted.get("held") or predicted.get("tensors")
             if not one.whole or not one.peak or tensors is None or floor is None or group is None:
                 continue
@@ -171,7 +171,7 @@ class TorchForecast:
             micro_batch,
             device=device,
             checkpointing=checkpointing,
-            # The windows of an evaluation's batch, or the micro-batch where that is larger.
+            # The windows of an evaluation batch, or the micro-batch if that is larger.
             evaluated=SMOKE_WINDOWS if smoke else EVALUATION_BATCH,
             wait=wait,
         )
@@ -188,7 +188,7 @@ class TorchForecast:
         captured = device == "cuda" and self._options.launches == "graph"
         if captured:
             # Captured steps need additional memory, for gradients and workspaces too; short batches and evaluations
-            # take theirs beside it, at most as much.
+            # allocate separately, at most as much.
             offset += (tensors if held is None else held) - floor * 3 // 4 + WORKSPACES
         basis: Basis = "held" if held is not None else "tensors" if traced else "closed form"
         kinds = {"held": "replayed", "tensors": "traced", "closed form": "closed form"}
@@ -213,7 +213,7 @@ class TorchForecast:
         )
 
     def count(self, architectures: Sequence[Mapping[str, int]], data: DataShape, forward: bool) -> list[dict[str, int]]:
-        """Sizes of shapes, counted in the tracer's process: see `scalecore_torch.training.counting.count`."""
+        """Sizes of shapes, counted in the tracer's process; see `scalecore_torch.training.counting.count`."""
         if self._code is None:
             self._code = self._versions_of_model()
         common = {
@@ -233,16 +233,16 @@ class TorchForecast:
         return [dict(sizes) for question in questions for sizes in self._answers[question["key"]].counts or ()]
 
     def _count(self, questions: Sequence[Mapping[str, Any]]) -> str | None:
-        """Ask what is not known, and wait for all answers; the first error, which is not kept."""
+        """Request missing counts and wait for all answers. Returns the first error, which is not cached."""
         missing = [one for one in questions if not self._has_counts(one)]
         for question in missing:
             try:
                 self._client.ask(question)
             except OSError as error:
-                return f"no process can be started: {error}"
+                return f"the tracer cannot be started: {error}"
             while not self._has_counts(question):
                 found = self._client.answers(wait=PATIENCE)
-                for one in found or self._client.give_up(f"it took longer than {PATIENCE:.0f} s"):
+                for one in found or self._client.give_up(f"counting took longer than {PATIENCE:.0f} s"):
                     if one["key"] == question["key"] and "error" in one:
                         return str(one["error"])
                     self._answers[one.pop("key")] = checked(TraceAnswer, one)
@@ -251,7 +251,7 @@ class TorchForecast:
         return None
 
     def _has_counts(self, question: Mapping[str, Any]) -> bool:
-        """Whether the sizes of all shapes of a question are known."""
+        """Whether the sizes of all shapes of a request are known."""
         known = self._answers.get(question["key"])
         return known is not None and len(known.counts or ()) == len(question["count"])
 
@@ -292,7 +292,7 @@ class TorchForecast:
         wait: float,
     ) -> TraceAnswer | None:
         if not self._traces:
-            return TraceAnswer(error="not asked for")
+            return TraceAnswer(error="tracing is off")
         question = trace_question(
             self.setup,
             architecture,
@@ -333,17 +333,18 @@ class TorchForecast:
 
     def _write(self) -> None:
         if self._keeps:
-            # What was found anew costs a second: not worth waiting for the disk.
+            # Tracing again takes a second: not worth waiting for the disk.
             write_json(self._path, self._answers, durable=False)
 
 
 def _data_bytes(setup: TrainingSetup) -> int:
-    """Bytes of the rows and of the windows' places, which lie on a GPU as a whole; the rows between parts are few."""
+    """Bytes of the rows and of the windows' indices, all of which are on the GPU; the few rows between parts are
+    ignored."""
     return sum(setup.windows.values()) * (4 * (setup.shape.features + 1) + 2 * 8)
 
 
 def _kept_answers(path: Path) -> dict[str, TraceAnswer]:
-    """The answers of earlier runs; what is damaged of them is found out again."""
+    """The answers of earlier runs; damaged ones are dropped and traced again."""
     content = read_json(path)
     found: dict[str, TraceAnswer] = {}
     for key, one in content.items() if isinstance(content, dict) else ():

@@ -1,18 +1,18 @@
-"""What glibc's malloc holds while a training step allocates and frees its tensors.
+"""Replays glibc's malloc while a training step allocates and frees its tensors.
 
-A process needs more than the largest sum of its live tensors: freed blocks stay with the allocator until a request fits
-into them. How much that is follows from the order of requests and the allocator's rules, so both are replayed (glibc's
+A process needs more memory than the largest sum of its live tensors: the allocator keeps freed blocks until a request
+fits into them. The amount follows from the order of requests and the allocator's rules, so both are replayed (glibc's
 malloc/malloc.c, as of version 2.36):
 
-- the best fit among free blocks, which are joined with free neighbours;
-- large blocks from mmap, given back when freed; the limit between the two rises with each such block that is freed, up
-  to 32 MiB, unless the program has set it;
-- the free end of the heap is given back when it exceeds twice that limit;
-- torch asks for addresses that are multiples of 64: malloc takes a block that is 96 bytes larger, cuts the right piece
-  out, and frees the two rests. Into these go small objects of the graph that a forward pass builds. Then the block of a
-  tensor that ends is too small for another one of its size. The backward pass takes the graph apart, from its end.
+- requests use the best fit among free blocks, which are merged with free neighbours;
+- large blocks come from mmap and are returned to the system when freed; the size limit rises with each such block that
+  is freed, up to 32 MiB, unless the program has set it;
+- the free end of the heap is returned when it exceeds twice that limit;
+- torch requests addresses that are multiples of 64: malloc takes a block that is 96 bytes larger, cuts out the aligned
+  piece, and frees the two remainders. Small objects of the autograd graph of a forward pass fill them. The block of a
+  freed tensor is then too small for another tensor of its size. The backward pass frees the graph from its end.
 
-Nothing here imports torch.
+This module does not import torch.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ FIRST_THRESHOLD = 128 * 1024
 LARGEST_THRESHOLD = 32 * 1024**2
 TOP_PAD = 128 * 1024
 STEPS = 3
-"""After the second step the moments are there, and blocks lie as they will in every further one."""
+"""From the second step on the moments exist, and the layout of blocks no longer changes."""
 LEAST = 1024
-"""Bytes of the smallest storages that count: below, allocations of all kinds share bins that matter little."""
+"""Bytes of the smallest storages that are replayed; smaller allocations share bins of little importance."""
 PINNED = 0.4
-"""Share of the rests beside tensors of a forward pass that small objects take: the one number here that is no rule of
-the allocator, set by what processes held (`benchmarks/memory.py`)."""
+"""Share of the remainders beside tensors of a forward pass that small objects occupy: the only number here that is not
+a rule of the allocator, fitted to measured processes (`benchmarks/memory.py`)."""
 SPREADING = 0.6180339887498949
-"""Multiples of the golden ratio fall evenly into a share, and in step with no pattern of the tensors."""
+"""Multiples of the golden ratio select this share evenly, without a period that tensors could match."""
 
 
 class FreeBlocks:
-    """Free blocks by length and by address; addresses are numbers."""
+    """Free blocks by length and by address; addresses are integers."""
 
     def __init__(self) -> None:
         self._free: list[tuple[int, int]] = []
@@ -51,7 +51,7 @@ class FreeBlocks:
         self._address_before: dict[int, int] = {}
 
     def fitting(self, length: int) -> tuple[int, int] | None:
-        """Take out the smallest block of at least `length`, of equal ones the lowest: its address and length."""
+        """Remove the smallest block of at least `length`, at the lowest address; returns its address and length."""
         at = bisect_left(self._free, (length, -1))
         if at == len(self._free):
             return None
@@ -60,7 +60,7 @@ class FreeBlocks:
         return address, found
 
     def joined(self, address: int, length: int) -> tuple[int, int]:
-        """Address and length of a block with its free neighbours, which are taken out."""
+        """Address and length of a block merged with its free neighbours, which are removed."""
         end = address + length
         if end in self._length_at:
             end += self._take_out(end, self._length_at[end])
@@ -71,7 +71,7 @@ class FreeBlocks:
         return address, end - address
 
     def put(self, address: int, length: int) -> None:
-        """Add a block whose neighbours are not free."""
+        """Add a block that has no free neighbours."""
         insort(self._free, (length, address))
         self._length_at[address] = length
         self._address_before[address + length] = address
@@ -83,7 +83,7 @@ class FreeBlocks:
 
 
 class ReplayedAllocator(Protocol):
-    """What a trace is replayed on."""
+    """An allocator that can replay a trace."""
 
     peak: int
 
@@ -98,10 +98,10 @@ class ReplayedAllocator(Protocol):
 
 
 class Heap:
-    """The main arena of a process with one thread; addresses are numbers."""
+    """The main arena of a process with one thread; addresses are integers."""
 
     def __init__(self, *, threshold: int | None = None) -> None:
-        """`threshold` in bytes where the program has set it, which ends its rising."""
+        """`threshold` is the mmap threshold in bytes if the program sets it; it is then fixed."""
         self._rises = threshold is None
         self._threshold = FIRST_THRESHOLD if threshold is None else threshold
         self._trim_above = FIRST_THRESHOLD
@@ -113,23 +113,24 @@ class Heap:
         self.peak = 0
 
     def emptied(self) -> Heap:
-        """A new one, with the limits that this one has come to."""
+        """A new heap with this one's current limits."""
         other = Heap()
         other._rises, other._threshold, other._trim_above = self._rises, self._threshold, self._trim_above
         return other
 
     @property
     def bytes(self) -> int:
-        """Of the heap and of blocks from mmap."""
+        """Bytes of the heap and of blocks from mmap."""
         return self._break + self._mapped
 
     @property
     def pinned(self) -> int:
-        """How many rests small objects have taken."""
+        """Number of remainders that small objects occupy."""
         return len(self._pinned)
 
     def allocate(self, key: Hashable, size: int, *, pin: float = 0.0) -> None:
-        """A block for `size` bytes, which `free(key)` gives back; small objects take a share `pin` of its rests."""
+        """Allocate a block for `size` bytes, which `free(key)` returns; small objects occupy a share `pin` of its
+        remainders."""
         wanted = -(-(size + HEADER // 2) // HEADER) * HEADER
         length = wanted + ALIGNMENT + SMALLEST
         address = self._block(length)
@@ -150,7 +151,7 @@ class Heap:
         self.peak = max(self.peak, self.bytes)
 
     def free(self, key: Hashable) -> None:
-        """Give the block back."""
+        """Free the block."""
         address, length = self._used.pop(key)
         if address is not None:
             self._join(address, length)
@@ -160,7 +161,7 @@ class Heap:
             self._threshold, self._trim_above = length, 2 * length
 
     def unpin(self, *, keep: int = 0) -> None:
-        """Small objects end, the latest first, until `keep` are left."""
+        """Free small objects, the latest first, until `keep` are left."""
         while len(self._pinned) > keep:
             self._join(*self._pinned.pop())
 
@@ -179,7 +180,7 @@ class Heap:
         return address
 
     def _leave(self, address: int, length: int, pin: float) -> None:
-        """A rest beside a tensor is free, or taken by a small object."""
+        """Free a remainder beside a tensor, or let a small object occupy it."""
         self._spread = (self._spread + SPREADING) % 1
         if self._spread < pin:
             self._pinned.append((address, length))
@@ -187,7 +188,7 @@ class Heap:
             self._join(address, length)
 
     def _join(self, address: int, length: int) -> None:
-        """A block becomes free."""
+        """Free a block and merge it with its neighbours."""
         address, length = self._free.joined(address, length)
         if address + length != self._top:
             self._free.put(address, length)
@@ -198,33 +199,33 @@ class Heap:
 
 
 def held(trace: Trace, *, threshold: int | None = None, gives_back: bool = False) -> int:
-    """The largest number of bytes that the allocator holds for the tensors of a training: steps and an evaluation.
+    """The peak bytes that the allocator holds for the tensors of training steps and an evaluation.
 
-    What is `resident` and neither weight nor moment stays apart. With `gives_back` free pages go back to the system
-    before the evaluation (`scalecore_torch.training.free_memory`).
+    Resident storages that are neither weights nor moments are added separately. With `gives_back`, free pages are
+    returned to the system before the evaluation (`scalecore_torch.training.free_memory`).
     """
     heap = Heap(threshold=threshold)
     replay_steps(trace, heap)
     gradients_bytes = sum(size for _, size in trace.gradients)
     evaluated = 0
     if gives_back:
-        # Whatever their addresses are, the pages that the evaluation takes are new ones beside what is alive.
+        # The evaluation uses new pages in addition to the live ones, whatever their addresses.
         fresh = heap.emptied()
         replay_evaluation(trace, fresh)
         evaluated = trace.resident + gradients_bytes + fresh.peak
     else:
         replay_evaluation(trace, heap)
-    # Of a model so small that none of its storages is followed, the sum.
+    # For a model so small that no storage is followed, the sum.
     return max(heap.peak + apart(trace), evaluated, trace.peak)
 
 
 def apart(trace: Trace) -> int:
-    """Bytes of what is resident and neither weight nor moment."""
+    """Bytes of resident storages that are neither weights nor moments."""
     return max(0, trace.resident - (1 + trace.moments) * sum(size for _, size in trace.gradients))
 
 
 def replay_steps(trace: Trace, allocator: ReplayedAllocator) -> None:
-    """The weights, and some steps; the moments are made after the first one, of the sizes of the gradients."""
+    """Replay the weights and some steps; the moments, of the gradients' sizes, are allocated after the first step."""
     gradients = [(key, size) for key, size in trace.gradients if size >= LEAST]
     for key, size in gradients:
         allocator.allocate(("weight", key), size)
@@ -240,7 +241,7 @@ def replay_steps(trace: Trace, allocator: ReplayedAllocator) -> None:
 
 
 def replay_evaluation(trace: Trace, allocator: ReplayedAllocator) -> None:
-    """The evaluation alone, after steps or on an empty one."""
+    """Replay the evaluation alone, after steps or on an empty allocator."""
     _replay([phase for phase in trace.phases if phase.evaluation], allocator)
 
 

@@ -1,6 +1,6 @@
-"""The storages of a training step: which operation makes them, which ends them; and the same of a deeper model.
+"""The storages of a training step, with the operations that allocate and free them; extrapolation to deeper models.
 
-Nothing here imports torch. `scalecore_torch.memory.step_trace` records steps of shallow models.
+This module does not import torch. `scalecore_torch.memory.step_trace` records steps of shallow models.
 """
 
 from __future__ import annotations
@@ -10,25 +10,25 @@ from collections.abc import Hashable, Iterator, Sequence
 from attrs import evolve, field, frozen
 
 REGULAR = 4
-"""Blocks of the deeper of two traced models: a first, two in the middle that must be alike, and a last."""
+"""Blocks of the deeper of two traced models: the first, two in the middle that must be equal, and the last."""
 
 
 @frozen(kw_only=True)
 class Operation:
-    """An operation with the storages that it made, `(key, bytes)`, and those that had ended since the one before.
+    """An operation with the storages that it allocated, `(key, bytes)`, and those freed since the previous operation.
 
-    Without storages so small that only their sum counts.
+    It omits storages so small that only their sum counts.
     """
 
     name: str
     made: Sequence[tuple[Hashable, int]]
     ended: Sequence[Hashable]
     live: int
-    """Bytes of all storages after it."""
+    """Bytes of all live storages after it."""
 
     @property
     def signature(self) -> tuple[str, tuple[int, ...]]:
-        """What is the same in every block."""
+        """The properties that are equal in every block."""
         return self.name, tuple(size for _, size in self.made)
 
 
@@ -48,10 +48,10 @@ class Phase:
 
 @frozen(kw_only=True)
 class Trace:
-    """The phases of one optimizer step and of an evaluation, in their order; the same phases at every depth.
+    """The phases of one optimizer step and of an evaluation, in order; they are the same at every depth.
 
-    At its beginning there are the storages that stay (weights, moments, buffers), `resident` bytes, and the gradients
-    of the step before, which end before its first operation is over.
+    At the start there are the storages that are never freed (weights, moments, buffers), `resident` bytes, and the
+    gradients of the previous step, which are freed before the first operation ends.
     """
 
     phases: Sequence[Phase]
@@ -59,9 +59,9 @@ class Trace:
     peak: int
     """The largest sum of all live storages, in bytes."""
     moments: int = 2
-    """Storages of the size of its gradient that the optimizer keeps for each weight: those of AdamW."""
+    """Storages that the optimizer keeps for each weight, of its gradient's size; the default is AdamW's."""
     gradients: Sequence[tuple[Hashable, int]] = field(init=False)
-    """What a step leaves behind for the next one to end."""
+    """The storages that a step leaves for the next one to free."""
 
     @gradients.default
     def _left(self) -> Sequence[tuple[Hashable, int]]:
@@ -71,17 +71,17 @@ class Trace:
 
 
 def with_counted_moments(trace: Trace) -> Trace:
-    """The trace of another optimizer than AdamW: as many moments as what stays has room for beside the weights."""
+    """The trace for another optimizer than AdamW: the number of moments follows from the resident bytes."""
     gradients_bytes = sum(size for _, size in trace.gradients)
     return evolve(trace, moments=max(0, trace.resident // gradients_bytes - 1)) if gradients_bytes else trace
 
 
 def extrapolated(shallow: Trace, deep: Trace, *, depths: tuple[int, int], depth: int) -> int:
-    """The peak in bytes at `depth`, from the traces at two smaller `depths`, for any order of operations.
+    """The peak in bytes at `depth`, extrapolated from traces at two smaller `depths`, for any order of operations.
 
-    Linear in depth where the same operations are compared: of a backward pass its beginning, the head and one block,
-    where activations weigh most, and its end, one block and the embedding, where gradients do. In between, memory goes
-    from the one to the other in equal steps.
+    Memory is linear in depth if the same operations are compared. Of a backward pass these are its start (the head and
+    one block), where activations dominate, and its end (one block and the embedding), where gradients do. In between,
+    memory changes in equal steps.
     """
     low, high = depths
     peaks = [deep.peak]
@@ -98,9 +98,10 @@ def extrapolated(shallow: Trace, deep: Trace, *, depths: tuple[int, int], depth:
 
 @frozen(kw_only=True)
 class _Place:
-    """Where an operation stands in its phase: the `at`-th before the blocks, after them, or in the block `layer`.
+    """The place of an operation in its phase: the `at`-th before the blocks, after them, or in the block `layer`.
 
-    Layers count in the order of the forward pass, in backward passes too. `layer` is -1 before and -2 after the blocks.
+    Layers count in the order of the forward pass, also in backward passes. `layer` is -1 before and -2 after the
+    blocks.
     """
 
     phase: int
@@ -113,7 +114,7 @@ BEFORE, AFTER = -1, -2
 
 @frozen(kw_only=True)
 class _PhaseLayout:
-    """Where the four blocks of a phase are: `length` operations each from `start` on; none where `length` is 0."""
+    """The four blocks of a phase: `length` operations each from `start` on; no blocks if `length` is 0."""
 
     phase: int
     backward: bool
@@ -129,9 +130,7 @@ class _PhaseLayout:
         return _Place(phase=self.phase, layer=REGULAR - 1 - block if self.backward else block, at=at)
 
     def sequence(self, operations: Sequence[Operation], depth: int) -> Iterator[tuple[Operation, _Place, int]]:
-        """The operations at `depth`, each with its place there, and the layer of the traced model that it is taken
-        from.
-        """
+        """The operations at `depth`, each with its place there and its source layer in the traced model."""
         end = self.start + REGULAR * self.length if self.length else len(operations)
         head = operations[: self.start if self.length else end]
         for at, one in enumerate(head):
@@ -146,10 +145,10 @@ class _PhaseLayout:
 
 
 def deepened(shallow: Trace, deep: Trace, *, depth: int) -> Trace | None:
-    """The trace at `depth`, made of those of two and of four equal blocks; None where no blocks are found in it.
+    """The trace at `depth`, composed from traces with two and four equal blocks; None if no blocks are found.
 
-    The first two blocks and the last two are as traced, each between them is like the second: what is made in a block
-    and ended in another one of a later pass is ended as many blocks further on there.
+    The first two and the last two blocks are as traced; each block between them is like the second. A storage allocated
+    in one block and freed in another of a later pass is freed at the same distance in blocks.
     """
     layouts = []
     for index, (first, second) in enumerate(zip(shallow.phases, deep.phases, strict=True)):
@@ -189,7 +188,7 @@ def deepened(shallow: Trace, deep: Trace, *, depth: int) -> Trace | None:
 
 
 def _layout(index: int, first: Phase, second: Phase) -> _PhaseLayout | None:
-    """Where the blocks of a phase are, of which `first` has two and `second` four; None where they are not alike."""
+    """The layout of a phase with two blocks in `first` and four in `second`; None if the blocks are not equal."""
     count, grown = len(second.operations), len(second.operations) - len(first.operations)
     length, rest = divmod(grown, REGULAR - 2)
     if grown == 0:
@@ -199,7 +198,7 @@ def _layout(index: int, first: Phase, second: Phase) -> _PhaseLayout | None:
     signatures = [one.signature for one in second.operations]
     again = [signatures[at] == signatures[at + length] for at in range(count - length)]
     begin, end = _longest(again)
-    # The blocks begin where they begin to be repeated; of fewer repetitions the middle is where they must be alike.
+    # Blocks start where operations start to repeat; with fewer repetitions, the middle blocks must be equal.
     start = min(max(begin + (end - begin - length) // 2 - length, 0), count - REGULAR * length)
     if not all(again[start + length : start + 2 * length]):
         return None
@@ -207,7 +206,7 @@ def _layout(index: int, first: Phase, second: Phase) -> _PhaseLayout | None:
 
 
 def _longest(flags: Sequence[bool]) -> tuple[int, int]:
-    """Begin and end of the longest run of True."""
+    """Start and end of the longest run of True."""
     best = begin = 0, 0
     for at, flag in enumerate(flags):
         begin = (begin[0], at + 1) if flag else (at + 1, at + 1)
@@ -223,7 +222,8 @@ def _traced_layer(layer: int, depth: int) -> int:
 
 
 def _ending_layer(ended_in: int, *, made_in: int, traced: int, depth: int) -> int:
-    """Where at `depth` a storage ends that the traced model's layer `traced` made and its layer `ended_in` ended."""
+    """The layer at `depth` that frees a storage which layer `traced` allocated and layer `ended_in` freed in the
+    trace."""
     if ended_in < 0:
         return ended_in
     if traced >= 0:

@@ -1,4 +1,4 @@
-"""What the tracer is asked about a shape: the spec of an attempt, or of two shallow ones from which it extrapolates."""
+"""The tracer's request for a shape: the spec of an attempt, or of two shallow ones from which it extrapolates."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from scalecore_torch.spec import TorchSpec
 from scalecore_torch.training.policies import Precision
 
 SHALLOW = (2, 4)
-"""Depths that are traced for any deeper model; see `scalecore_torch.memory.step_trace`."""
+"""Depths that are traced for deeper models; see `scalecore_torch.memory.step_trace`."""
 
 
 def precision_of(options: TorchOptions, device: Device) -> Precision:
-    """The precision that `auto` will come to: bfloat16 on a GPU alone (see `scalecore_torch.training.policies`)."""
+    """The precision that `auto` will select: bfloat16 only on a GPU (see `scalecore_torch.training.policies`)."""
     setting = options.precision
     return setting if setting != "auto" else "bf16" if device == "cuda" else "fp32"
 
@@ -36,9 +36,9 @@ def trace_question(
     registry: Mapping[str, Any],
     options: TorchOptions,
 ) -> dict[str, Any]:
-    """What the tracer is asked: the spec of an attempt at two small depths, or of the shape itself.
+    """The request: specs of attempts at two small depths, or of the shape itself.
 
-    Hyper-parameters are the middle ones of the study: whether there is dropout counts, and not how much.
+    Hyper-parameters have the study's middle values: memory depends on whether there is dropout, not on its rate.
     """
     shapes = [dict(architecture.values)]
     depth = setup.depth
@@ -58,7 +58,7 @@ def trace_question(
             checkpointing=checkpointing,
         )
         assert isinstance(spec, TorchSpec)
-        # Two micro-batches stand for any number: from the second on, gradients are there while the next ones come.
+        # Two micro-batches represent any number: from the second on, gradients exist while new ones are computed.
         effective = micro_batch * (2 if accumulates else 1)
         evaluate = min(setup.windows["val"], max(evaluated, micro_batch))
         same_kernels = device != "cuda" or spec.launches == "graph"

@@ -1,16 +1,16 @@
-"""A process that finds out how much memory shapes need: torch is imported here, so that the driver need not.
+"""The process that measures the memory of shapes; it imports torch, so that the driver need not.
 
-Started as `python -m scalecore_torch.memory.tracer`, or as a fork of the fork server, which has imported torch. It
-reads a JSON line per question and answers with one, in the order of the questions. It ends when its input ends, which
-it does when the driver ends, or when nothing was asked for some minutes. In: `{"key": ..., "specs": [...], "depths":
-[2, 4], "depth": 48}`, specs like those of attempts, of one shape at each of `depths`, or of the one shape itself where
-`depths` is empty, with `"device"`, on which they will be trained. Out: `{"key": ..., "tensors": bytes, "held": bytes,
-"blocks": count, "traced_on": device, "base": bytes}`, or `{"key": ..., "error": text, "base": bytes}`; `base` is what
-a process takes without its tensors (`scalecore_torch.memory.footprint`).
+It runs as `python -m scalecore_torch.memory.tracer`, or as a fork of the fork server, which has imported torch. It
+reads one JSON line per request and answers each with one line, in order. It ends when its input ends, as when the
+driver ends, or after some minutes without a request. In: `{"key": ..., "specs": [...], "depths": [2, 4], "depth": 48}`:
+specs of attempts, of one shape at each of `depths`, or of the shape itself if `depths` is empty, with `"device"`, on
+which they will be trained. Out: `{"key": ..., "tensors": bytes, "held": bytes, "blocks": count, "traced_on": device,
+"base": bytes}`, or `{"key": ..., "error": text, "base": bytes}`; `base` is the memory of a process without its tensors
+(`scalecore_torch.memory.footprint`).
 
-A trial for CUDA is traced on fake CUDA tensors where torch finds a GPU: their backward pass asks the driver for one.
-So this process may come to hold a context on the GPU, and ends soon after. Elsewhere it is traced as on the CPU, and
-`note` says why.
+A trial for CUDA is traced on fake CUDA tensors if torch finds a GPU: their backward pass needs one from the driver.
+This process may therefore create a context on the GPU; it then ends soon. Otherwise the trial is traced as on the CPU,
+and `note` contains the reason.
 
 It also counts shapes of families without closed forms. In: `{"key": ..., "count": [...], "forward": bool}` with
 registry, model and shape as in a spec. Out: `{"key": ..., "counts": [...]}`, see `scalecore_torch.training.counting`.
@@ -42,18 +42,18 @@ if TYPE_CHECKING:
 
 IDLE_SECONDS = 300.0
 TRACES = 32
-"""Traces that are kept: some hundred kilobytes each."""
+"""Cached traces, some hundred kilobytes each."""
 IDLE_ON_GPU = 20.0
-"""The same where the process holds a context on the GPU, which takes some hundred megabytes of its memory."""
+"""The same for a process with a context on the GPU, which needs some hundred megabytes of its memory."""
 ROOM = 1 << 30
-"""Bytes that the process may take on top of what it has when torch is imported; tracing itself takes some megabytes."""
+"""Bytes that the process may allocate after the import of torch; tracing itself needs some megabytes."""
 COMPUTE_MODE = 20
-"""CU_DEVICE_ATTRIBUTE_COMPUTE_MODE of the driver; 0 is the mode in which several processes may use the GPU."""
+"""CU_DEVICE_ATTRIBUTE_COMPUTE_MODE of the driver; in mode 0 several processes may use the GPU."""
 
 
 def answer(question: Mapping[str, Any]) -> dict[str, Any]:
-    """Bytes of the tensors of one step of the spec's trainer, those that the allocator holds for them, None where it is
-    not known, how many repeated blocks its module names, and on which device's code that was found.
+    """Answer a request: bytes of the tensors of one step, bytes that the allocator holds for them (None if unknown),
+    the number of repeated blocks of the module, and the traced device.
     """
     try:
         if "count" in question:
@@ -63,7 +63,7 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
             found, note = _on_cuda(question)
         found = found or _traced(question, on="cpu")
     except BaseException as error:
-        # Whatever a family does that fake tensors cannot follow: the closed form is used then, and the record says why.
+        # Fake tensors cannot follow every family: the closed form is used then, and the record contains the reason.
         return {"key": question["key"], "error": _said(error)}
     return {"key": question["key"], **found, **({"note": f"traced as on the CPU: {note}"} if note else {})}
 
@@ -73,13 +73,13 @@ def _said(error: BaseException) -> str:
 
 
 def _on_cuda(question: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str | None]:
-    """As `_traced` on fake CUDA tensors; or None, and why that cannot be."""
+    """The result of `_traced` on fake CUDA tensors; or None and the reason why that is impossible."""
     import torch
 
     if torch.version.cuda is None:
         return None, "this torch is not built for CUDA"
     if not _gpu_is_shared():
-        return None, "there is no GPU here that several processes may use at once"
+        return None, "no GPU here allows several processes at once"
     _contain_data()
     try:
         return _traced(question, on="cuda"), None
@@ -88,10 +88,10 @@ def _on_cuda(question: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str | 
 
 
 def _gpu_is_shared() -> bool:
-    """Whether there is a GPU whose compute mode lets other processes use it beside this one.
+    """Whether there is a GPU with a compute mode that allows several processes.
 
-    Asked of the driver without torch, since most that is asked of torch makes a context, which would keep attempts off
-    a GPU that one process has for itself.
+    It queries the driver without torch, since most calls of torch create a context, which would block attempts on a GPU
+    in exclusive mode.
     """
     mode = ctypes.c_int(-1)
     with suppress(OSError, AttributeError):
@@ -116,7 +116,7 @@ def _traced(question: Mapping[str, Any], *, on: Literal["cpu", "cuda"]) -> dict[
             tensors = extrapolated(traced[0][0], trace, depths=(low, high), depth=question["depth"])
     if (question["specs"][-1].get("own") or {}).get("optimizer"):
         trace = with_counted_moments(trace)
-    # Where the operations of a deep model are not known, the allocator adds the share that it adds to a shallow one.
+    # If the operations of a deep model are unknown, the allocator adds the same share as for a shallow one.
     if on == "cuda":
         from scalecore_torch.memory.cuda import reserved
 
@@ -152,7 +152,7 @@ def _held(question: Mapping[str, Any], trace: Trace, blocks: int) -> int:
 
 @lru_cache(maxsize=TRACES)
 def _trace_of(spec: str, *, on: Literal["cpu", "cuda"]) -> tuple[Any, int]:
-    """Shapes that differ in their depth alone come from the same two traces."""
+    """Cached, since shapes that differ only in depth use the same two traces."""
     return _trace(json.loads(spec), on=on)
 
 
@@ -176,7 +176,7 @@ def _trace(question: Mapping[str, Any], *, on: Literal["cpu", "cuda"]) -> tuple[
         windows: Any = FakeWindows(windows=4 * spec.plan.effective_batch, **sizes)
         with device:  # fake parameters cannot be moved
             trainer, _ = build_trainer(spec, device=device, windows={"train": windows, "val": windows})
-        precision: Any = spec.precision  # which is no `auto` in a question
+        precision: Any = spec.precision  # never `auto` in a request
         trainer.policy = Policy(precision=precision, launches=spec.launches, why={})
         blocks = len(repeated_blocks(trainer.module))
         return trainer
@@ -185,16 +185,16 @@ def _trace(question: Mapping[str, Any], *, on: Literal["cpu", "cuda"]) -> tuple[
 
 
 def serve(*, forked: bool = False) -> None:
-    """Answer on the standard output what comes on the standard input, until it ends or nothing comes any more.
+    """Read requests from standard input and answer on standard output, until the input ends or the process is idle.
 
-    The first line is `{"pid": ...}`. `forked` where this process is a fork of the fork server, as attempts are then.
+    The first line is `{"pid": ...}`. `forked` means that this process and attempts are forks of the fork server.
     """
     answers, parent = os.dup(1), os.getppid()
-    os.dup2(2, 1)  # what a model family prints is no answer
+    os.dup2(2, 1)  # output printed by a model family is not an answer
     os.write(answers, json.dumps({"pid": os.getpid()}).encode() + b"\n")
     base = footprint(forked=forked)
     _warm_up()
-    gc.freeze()  # looking through all that torch has made takes a quarter of a second each time
+    gc.freeze()  # scanning torch's objects takes a quarter of a second per collection
     _contain()
     pending, idle = b"", IDLE_SECONDS
     while select.select([0], [], [], idle)[0]:
@@ -213,9 +213,9 @@ def serve(*, forked: bool = False) -> None:
 
 
 def _contain() -> None:
-    """Whatever a family's `build` or module does beside torch's operations is real: it may not take the machine.
+    """Limit this process's memory: code in a family's `build` or module outside torch's operations really allocates.
 
-    Address space, unlike data, counts shared memory too.
+    The limit is on address space, which unlike data includes shared memory.
     """
     prefer_as_victim()
     used = psutil.Process().memory_info().vms
@@ -225,7 +225,7 @@ def _contain() -> None:
 
 
 def _contain_data() -> None:
-    """The same for a process that uses CUDA, which reserves far more addresses than there is memory."""
+    """The same for a process with CUDA, which reserves far more addresses than there is memory."""
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
     allowed = psutil.Process().memory_info().data + 8 * ROOM
@@ -234,7 +234,7 @@ def _contain_data() -> None:
 
 
 def _warm_up() -> None:
-    """Import what the first question will need, while the driver is still reading its data."""
+    """Import what the first request needs while the driver still reads its data."""
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
 

@@ -1,6 +1,6 @@
 """The test kit for models in PyTorch; `pip install scalecore[testing]`.
 
-Inherit from the contract in a test module, give the fixture that it asks for, and pytest runs its tests on your model::
+Inherit from the contract in a test module and define its fixture `family`; pytest then runs its tests on your model::
 
     from scalecore_torch.testing import ModelContract
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import pytest
 
-# Before the contract is imported, so that a failed assertion shows its values.
+# Before the import of the contract, so that a failed assertion shows its values.
 pytest.register_assert_rewrite("scalecore_torch.testing.model")
 
 from scalecore_torch.testing.model import ModelContract

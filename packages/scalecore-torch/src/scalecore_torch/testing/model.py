@@ -1,4 +1,4 @@
-"""What every model family must hold, whether it says its sizes itself or not."""
+"""The contract of model families, with or without closed forms for their sizes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["ModelContract"]
 
 
 class ModelContract:
-    """Inherit, and give the fixture `family`.
+    """Inherit from this class and define the fixture `family`.
 
-    Tried are the smallest, the middle and the largest shape of at most `max_parameters`, for each of `shapes`. Of a
-    family without closed forms the counts are tried that take their place.
+    The tests build the smallest, the middle and the largest architecture of at most `max_parameters`, for each of
+    `shapes`. For a family without closed forms they test the counts that replace them.
     """
 
     shapes: tuple[DataShape, ...] = (
@@ -30,22 +30,22 @@ class ModelContract:
     )
     max_parameters: int = 2_000_000
     flops_tolerance: float | None = 0.01
-    """How far, as a share, `flops` may be from what torch counts; torch counts products of matrices only. None for a
-    family whose operations torch does not know: its closed form is taken as it is."""
+    """Largest relative difference between `flops` and torch's count, which covers matrix products only. None for a
+    family with operations that torch cannot count: its closed form is not tested."""
     activations_factor: float | None = 2.0
-    """How far `saved_activations` may be from what a window keeps for the backward pass, either way; None for a family
-    whose kernels keep other things than tensors."""
+    """Largest factor between `saved_activations` and the numbers that a window keeps for the backward pass, in either
+    direction. None for a family with kernels that keep other objects than tensors."""
     windows_are_independent: bool = True
-    """False for a family whose output for a window depends on the rest of the batch, also in evaluation."""
+    """False for a family whose output for a window depends on the rest of the batch even in evaluation."""
 
     @pytest.fixture
     def family(self) -> ModelFamily:
         """The family under test."""
-        pytest.fail("give the fixture `family`: it returns your model family")
+        pytest.fail("define the fixture `family`, which returns your model family")
 
     @pytest.fixture(autouse=True)
     def _one_thread(self) -> Iterator[None]:
-        """Threads cost more than they save on shapes as small as these, and by far where other programs run."""
+        """Use one thread: for shapes this small, more threads only slow the tests down."""
         import torch
 
         before = torch.get_num_threads()
@@ -54,7 +54,7 @@ class ModelContract:
         torch.set_num_threads(before)
 
     def test_the_space_is_legal(self, family: ModelFamily) -> None:
-        """Every architecture has a value of every dimension, no other, and stands there once."""
+        """Every architecture has a legal value for every dimension, no other keys, and is listed once."""
         for data in self.shapes:
             space = family.architecture_space(data)
             assert space.architectures, f"no architecture for {data}"
@@ -68,7 +68,7 @@ class ModelContract:
                 seen.add(tuple(one.items()))
 
     def test_derived_names_have_a_number_for_every_architecture(self, family: ModelFamily) -> None:
-        """By them `scalecore import` finds the architecture of a record that gives no dimension itself [G17]."""
+        """`scalecore import` uses them to find the architecture of a record without a dimension's value [G17]."""
         for data in self.shapes:
             space = family.architecture_space(data)
             for name, rule in space.derived.items():
@@ -78,13 +78,13 @@ class ModelContract:
                     assert number, f"derived name {name!r} of {one} is {value!r}, not a finite number"
 
     def test_parameters_are_counted_exactly(self, family: ModelFamily) -> None:
-        """The size by which shapes are chosen is that of the built module, to the last parameter [G04]."""
+        """`num_parameters` equals the number of parameters of the built module exactly [G04]."""
         for data, one in self._tried(family):
             counted = sum(p.numel() for p in self._build(family, one, data).parameters() if p.requires_grad)
             assert self._sized(family).num_parameters(one, data) == counted, f"num_parameters({one}, {data})"
 
-    def test_it_returns_finite_logits(self, family: ModelFamily) -> None:
-        """From x[batch, context, features] to [batch, outputs], in training and evaluation, for a batch of one too."""
+    def test_logits_are_finite(self, family: ModelFamily) -> None:
+        """x[batch, context, features] becomes [batch, outputs], in training and evaluation, also for a batch of one."""
         import torch
 
         for data, one in self._tried(family):
@@ -96,7 +96,7 @@ class ModelContract:
                     assert bool(torch.isfinite(logits_BC).all()), f"{one}, {data}: logits are not finite"
 
     def test_logits_are_not_squashed(self, family: ModelFamily) -> None:
-        """A sigmoid or softmax at the end would keep them in [0, 1]: the task applies its own [G10]."""
+        """The model ends without sigmoid or softmax: the loss applies its own [G10]."""
         import torch
 
         for data, one in self._tried(family):
@@ -111,7 +111,7 @@ class ModelContract:
             assert lowest < 0.0, f"{one}, {data}: training towards low logits ends at {lowest:.3g}; are they squashed?"
 
     def test_every_parameter_gets_a_gradient(self, family: ModelFamily) -> None:
-        """What no gradient reaches is counted in the budget and never trained."""
+        """A parameter without a gradient would count towards the budget and never be trained."""
         import torch
 
         for data, one in self._tried(family):
@@ -122,7 +122,7 @@ class ModelContract:
             assert not without, f"{one}, {data}: no gradient for {', '.join(without)}"
 
     def test_a_wrong_shape_is_an_error(self, family: ModelFamily) -> None:
-        """One feature more must not pass by broadcasting."""
+        """Broadcasting must not hide an additional feature."""
         for data, one in self._tried(family):
             module = self._build(family, one, data).eval()
             wrong = DataShape(context=data.context, features=data.features + 1, outputs=data.outputs)
@@ -130,7 +130,7 @@ class ModelContract:
                 module(self._input(wrong, 2))
 
     def test_the_seed_decides(self, family: ModelFamily) -> None:
-        """The same seed builds the same weights, and evaluation draws nothing."""
+        """The same seed builds the same weights, and evaluation draws no random numbers."""
         import torch
 
         for data, one in self._tried(family):
@@ -140,11 +140,11 @@ class ModelContract:
             assert torch.equal(first(x_BTF), first(x_BTF)), f"{one}, {data}: evaluation draws random numbers"
 
     def test_windows_do_not_see_each_other(self, family: ModelFamily) -> None:
-        """In evaluation the logits of a window are the same alone and in a batch."""
+        """In evaluation, the logits of a window do not depend on its batch."""
         import torch
 
         if not self.windows_are_independent:
-            pytest.skip("this family says that its windows depend on each other")
+            pytest.skip("this family declares that its windows depend on each other")
         for data, one in self._tried(family):
             module = self._build(family, one, data).eval()
             x_BTF = self._input(data, 4)
@@ -152,7 +152,8 @@ class ModelContract:
             torch.testing.assert_close(module(x_BTF), alone, rtol=1e-4, atol=1e-5)
 
     def test_a_lost_level_is_declared(self, family: ModelFamily) -> None:
-        """What takes the level out of a window adds it to the outputs again, or `level_removed_by` names it [G57]."""
+        """A model that removes the level of a window restores it in the outputs, or `level_removed_by` names the cause
+        [G57]."""
         import torch
 
         from scalecore_torch.training.output_checks import removes_level
@@ -165,12 +166,12 @@ class ModelContract:
                     parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3)))
             removed = removes_level(module, self._input(data, 8))
             assert removed == (declared is not None), (
-                f"{one}, {data}: outputs {'do not ' if removed else ''}follow the level of the window, and "
-                f"level_removed_by() says {declared!r}"
+                f"{one}, {data}: outputs {'do not ' if removed else ''}follow the level of the window, but "
+                f"level_removed_by() returns {declared!r}"
             )
 
     def test_declared_hyperparameters_are_read_and_no_others(self, family: ModelFamily) -> None:
-        """A declared one that `build` does not read would be varied for nothing [G03]."""
+        """A search would vary a declared hyper-parameter without effect if `build` did not read it [G03]."""
         names = [parameter.name for parameter in family.hyperparameters()]
         assert len(set(names)) == len(names), "a hyper-parameter is declared twice"
         for parameter in family.hyperparameters():
@@ -184,27 +185,28 @@ class ModelContract:
         assert read == set(names), f"declared and never read: {', '.join(sorted(set(names) - read))}"
 
     def test_flops_are_those_of_torch(self, family: ModelFamily) -> None:
-        """Of a forward pass of one window, a multiply-add counted as two."""
+        """`flops` matches torch's count for a forward pass of one window; a multiply-add counts as two."""
         from scalecore_torch.training.counting import count_flops, plain_kernels
 
         if self.flops_tolerance is None:
-            pytest.skip("this family says that torch does not count its operations")
+            pytest.skip("this family declares that torch cannot count its operations")
         for data, one in self._tried(family):
             module, x_BTF = self._build(family, one, data).train(), self._input(data, 1)
-            # As it trains: what torch fuses, in evaluation or on the CPU, it does not count.
+            # In training mode: torch does not count operations that it fuses in evaluation or on the CPU.
             with plain_kernels():
                 counted = count_flops(partial(module, x_BTF))
             told = self._sized(family).flops(one, data)
             assert abs(told - counted) <= self.flops_tolerance * counted + 8 * data.outputs * data.context, (
-                f"{one}, {data}: flops says {told}, torch counts {counted}"
+                f"{one}, {data}: flops returns {told}, torch counts {counted}"
             )
 
     def test_activations_are_about_right(self, family: ModelFamily) -> None:
-        """Numbers that a window keeps between forward and backward: what the first prediction of memory rests on."""
+        """`saved_activations` approximates the numbers that a window keeps for the backward pass, for memory
+        prediction."""
         from scalecore_torch.training.counting import count_activations, plain_kernels
 
         if self.activations_factor is None:
-            pytest.skip("this family says that its kernels keep other things than tensors")
+            pytest.skip("this family declares that its kernels keep other objects than tensors")
         for data, one in self._tried(family):
             module, batch = self._build(family, one, data).train(), 8
             # oneDNN keeps a workspace for recurrent layers, which is no activation.
@@ -216,7 +218,7 @@ class ModelContract:
             assert counted <= self.activations_factor * told + slack, f"{one}: told {told}, kept {counted:.0f}"
 
     def test_learning_works(self, family: ModelFamily) -> None:
-        """Sixty steps lower the loss on eight windows whose label stands in their last row, and tell them apart."""
+        """Sixty steps lower the loss on eight windows with labels from their last row, and separate the windows."""
         import torch
         from torch.nn import functional
 
@@ -253,7 +255,7 @@ class ModelContract:
         return [small[position] for position in positions]
 
     def _sized(self, family: ModelFamily) -> CountedFamily:
-        """The family with what it does not say itself counted, as a study counts it."""
+        """The family with missing sizes counted, as in a study."""
         from scalecore_torch.training.counting import count
 
         def ask(

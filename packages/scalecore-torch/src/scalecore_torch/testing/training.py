@@ -1,4 +1,4 @@
-"""Parts of a training for tests of models, trainers and benchmarks, without an experiment file."""
+"""Builds training plans and attempt specs for tests and benchmarks, without an experiment file."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["make_attempt_spec", "make_training_plan"]
 
 
 def make_training_plan(batch: int = 64, **changes: Any) -> TrainingPlan:
-    """The plan of a training that minimises `val_loss` with clipped gradients and without early stopping.
+    """A plan that minimises `val_loss` with gradient clipping and without early stopping.
 
-    `batch` windows in a step, all in one micro-batch; `changes` set other fields.
+    A step has `batch` windows in one micro-batch; `changes` set other fields.
     """
     plan = TrainingPlan(
         effective_batch=batch,
@@ -36,7 +36,7 @@ def make_training_plan(batch: int = 64, **changes: Any) -> TrainingPlan:
 
 
 def make_attempt_spec(**changes: Any) -> TorchSpec:
-    """The spec of a training of a linear model on one feature, whose data is not there; `changes` are its fields."""
+    """The spec of an attempt that trains a linear model on one feature, without data; `changes` set its fields."""
     spec = TorchSpec(
         attempt="0-0",
         number=0,

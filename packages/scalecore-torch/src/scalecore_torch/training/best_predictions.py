@@ -1,4 +1,4 @@
-"""What a model says about every window of a part, with the identity of each window, ready to be kept."""
+"""Stores a model's outputs for every window of a part, with the identity of each window."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from scalecore_torch.training.windows import WindowSource
 def predictions_of(
     source: WindowSource, outputs_NC: Tensor, *, task: Task, part: str, epoch: int, data: Path
 ) -> Predictions:
-    """What a model of `task` says about all windows of a part, with who they are; `data` is the prepared data.
+    """The predictions for all windows of a part, with their identities; `data` is the folder of prepared data.
 
-    `outputs_NC` are in the target's unit, as the labels that are kept with them.
+    `outputs_NC` are in the target's unit, like the stored labels.
     """
     rows, description = source.ends.cpu().numpy(), read_description(data)
     return Predictions(
@@ -44,14 +44,14 @@ def predictions_of(
 def best_predictions(trainer: TrainingLoop, data: Path) -> Predictions | None:
     """Validation logits of the best epoch; `data` is the folder of prepared data. None before the first epoch.
 
-    Raises RuntimeError when their loss is not the one that the best epoch had: after a resumption, say, they would be
-    another epoch's.
+    Raises RuntimeError if their loss differs from the best epoch's loss: they would then be another epoch's, for
+    example after a resume.
     """
     logits_NC, best = trainer.best_logits_NC, trainer.progress.best
     if logits_NC is None or best is None:
         return None
     loss = float(trainer.task.losses(logits_NC, trainer.validation.labels).double().mean())
-    # No absolute tolerance: what is little depends on the target's unit.
+    # No absolute tolerance, since it would depend on the target's unit.
     if not math.isclose(loss, best["val_loss"], rel_tol=1e-6):
         raise RuntimeError(
             f"the logits kept for epoch {best['epoch']} have the loss {loss!r}, that epoch had {best['val_loss']!r}"
@@ -60,7 +60,7 @@ def best_predictions(trainer: TrainingLoop, data: Path) -> Predictions | None:
 
 
 def write_best(trainer: TrainingLoop, data: Path, path: Path) -> dict[str, Any] | None:
-    """Store `best_predictions` as `path`: what the attempt's result says of the file, or None where there are none."""
+    """Write `best_predictions` to `path`. Returns the description of the file for the attempt's result, or None."""
     predictions = best_predictions(trainer, data)
     if predictions is None:
         return None

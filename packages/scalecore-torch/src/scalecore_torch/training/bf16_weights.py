@@ -1,8 +1,8 @@
-"""bfloat16 copies of the weights of linear layers, made for all layers at once, where autocast makes each by itself.
+"""Casts the weights of all linear layers to bfloat16 at once, where autocast casts each separately.
 
-On a GPU autocast launches a kernel for each weight and bias in the forward pass, and one for its gradient in the
-backward pass: 16 of a layer of a transformer. Here they are a few for the whole model. Copies and gradients are those
-of autocast to the last bit; the gradients in bfloat16 are all kept until the end of a backward pass.
+On a GPU, autocast launches one kernel for each weight and bias in the forward pass, and one for its gradient in the
+backward pass: 16 for a transformer layer. This module launches a few for the whole model. Copies and gradients are
+bitwise equal to autocast's. All gradients in bfloat16 are kept until the end of a backward pass.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from scalecore_torch.training.micro_batches import random_state, restore_random_
 
 @contextmanager
 def cast_at_once(module: nn.Module) -> Iterator[None]:
-    """Let the linear layers of `module` use copies of their weights in bfloat16, whose gradients reach the weights.
+    """Make the linear layers of `module` use bfloat16 copies of their weights; gradients flow to the weights.
 
-    The parameters are in their places again afterwards. One that several modules share is left to autocast.
+    Restores the parameters afterwards. A parameter shared by several modules is left to autocast.
     """
     places = _places(module)
     copies: tuple[Tensor, ...] = _Cast.apply(*(one for _, _, one in places)) if places else ()  # type: ignore[no-untyped-call]
@@ -35,10 +35,9 @@ def cast_at_once(module: nn.Module) -> Iterator[None]:
 
 
 def same_pass(module: nn.Module, x_BTF: Tensor) -> bool:
-    """Whether a training pass is the same to the last bit with weights cast at once: outputs and all gradients.
+    """Whether casting all weights at once leaves outputs and gradients of a training pass bitwise equal.
 
-    Not so of a model that computes with the weights of a linear layer by itself. Random state and buffers are as before
-    afterwards.
+    It does not for a model that uses a linear layer's weights directly. Restores random state and buffers.
     """
     random, buffers = random_state(x_BTF.device), [one.clone() for one in module.buffers()]
     weights = [one for one in module.parameters() if one.requires_grad]
@@ -55,11 +54,11 @@ def same_pass(module: nn.Module, x_BTF: Tensor) -> bool:
 
 
 class _Cast(torch.autograd.Function):
-    """float32 to bfloat16, and gradients back, of a list of tensors by the kernels that take lists."""
+    """Casts lists of tensors from float32 to bfloat16, and their gradients back, with foreach kernels."""
 
     @staticmethod
     def forward(ctx: Any, *weights: Tensor) -> tuple[Tensor, ...]:
-        ctx.set_materialize_grads(False)  # a layer that was not used has no gradient, and its weights no decay
+        ctx.set_materialize_grads(False)  # an unused layer has no gradient, and its weights no decay
         return tuple(_copied(list(weights), torch.bfloat16))
 
     @staticmethod
@@ -76,7 +75,7 @@ def _copied(tensors: list[Tensor], dtype: torch.dtype) -> list[Tensor]:
 
 
 def _places(module: nn.Module) -> list[tuple[nn.Module, str, nn.Parameter]]:
-    """Module, name and parameter of what autocast would cast in linear layers."""
+    """Module, name and parameter of each tensor that autocast would cast in linear layers."""
     owners: dict[int, int] = {}
     for part in module.modules():
         for one in part._parameters.values():

@@ -1,4 +1,4 @@
-"""The repeated blocks of a module: what is compiled once for all of them, or recomputed one by one to save memory."""
+"""The repeated blocks of a module, which are compiled once for all, or recomputed separately to save memory."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from torch.utils.checkpoint import checkpoint
 
 
 def repeated_blocks(module: nn.Module) -> list[nn.Module]:
-    """What the module's own method `repeated_blocks()` names, in the order of the forward pass; empty without one.
+    """The blocks that the module's method `repeated_blocks()` returns, in the order of the forward pass; empty without
+    it.
 
-    Blocks are submodules of one class and of equal shapes, each called once in a forward pass. Raises `TypeError` where
-    the method names something else than submodules.
+    Blocks are submodules of one class and equal shapes, each called once in a forward pass. Raises `TypeError` if the
+    method returns anything but submodules.
     """
     method = getattr(module, "repeated_blocks", None)
     if method is None:
@@ -23,15 +24,17 @@ def repeated_blocks(module: nn.Module) -> list[nn.Module]:
     known = set(module.modules())
     for block in blocks:
         if not isinstance(block, nn.Module) or block not in known:
-            raise TypeError(f"{type(module).__name__}.repeated_blocks() names {block!r}, which is none of its modules")
+            raise TypeError(
+                f"{type(module).__name__}.repeated_blocks() returned {block!r}, which is not one of its modules"
+            )
     return blocks
 
 
 def checkpoint_blocks(module: nn.Module) -> int:
-    """Keep only the inputs of each block between forward and backward, and compute the rest once more: how many blocks.
+    """Store only the inputs of each block for the backward pass and recompute the rest. Returns the number of blocks.
 
-    The same operations on the same numbers with the same random state, so results do not change. 0 where the module
-    names no blocks, and nothing is done then.
+    Results do not change: the same operations run on the same numbers with the same random state. Returns 0 and does
+    nothing if the module has no blocks.
     """
     blocks = repeated_blocks(module)
     for block in blocks:

@@ -1,8 +1,8 @@
-"""Checkpoints that are whole or absent, and are read without executing anything from the file.
+"""Writes checkpoints atomically, and reads them without executing code from the file.
 
-A checkpoint is one file of `torch.save` with a JSON file beside it that holds its size and CRC-32. It is written to a
-temporary file, flushed and renamed; the one before is kept as `previous`, so that a torn or damaged newest one costs
-one interval and not the trial. Loading uses `weights_only=True`: tensors and plain containers, no pickled code.
+A checkpoint is one file of `torch.save` and a JSON file with its size and CRC-32. It is written to a temporary file,
+flushed and renamed. The one before is kept as `previous`, so that a truncated or damaged newest one loses one interval
+and not the trial. Loading uses `weights_only=True`: tensors and plain containers, no pickled code.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ PREVIOUS = "checkpoint.previous.pt"
 
 
 def save(folder: Path, state: dict[str, Any]) -> Path:
-    """Write `state` as the newest checkpoint of `folder` and keep the one before.
+    """Write `state` as the newest checkpoint in `folder` and keep the one before.
 
-    Raises OSError or RuntimeError when the disk is full; the checkpoints that were there are still valid then.
+    Raises OSError or RuntimeError if the disk is full; existing checkpoints then stay valid.
     """
     temporary = folder / (NEWEST + ".tmp")
     try:
@@ -38,7 +38,7 @@ def save(folder: Path, state: dict[str, Any]) -> Path:
         temporary.unlink(missing_ok=True)
         raise
     newest = folder / NEWEST
-    # The seal of a file is written before the file gets its name: a file without a matching seal is never trusted.
+    # The seal is written before the file is renamed: a file without a matching seal is never loaded.
     if newest.exists():
         write_json(_seal(folder / PREVIOUS), read_json(_seal(newest)))
         os.replace(newest, folder / PREVIOUS)
@@ -49,13 +49,14 @@ def save(folder: Path, state: dict[str, Any]) -> Path:
 
 
 def load_newest(
-    folders: Iterable[Path], *, passed_over: list[str] | None = None
+    folders: Iterable[Path], *, skipped: list[str] | None = None
 ) -> tuple[dict[str, Any], Path, list[str]] | None:
-    """The newest valid checkpoint of `folders` (newest attempt first).
+    """Load the newest valid checkpoint in `folders` (newest attempt first).
 
-    Its state, its path, and what had to be passed over; that is added to `passed_over` too, also where None is valid.
+    Returns its state, its path, and the skipped files with reasons, which are also added to `skipped`; None without a
+    valid one.
     """
-    passed: list[str] = [] if passed_over is None else passed_over
+    skipped = [] if skipped is None else skipped
     for folder in folders:
         for path in (folder / NEWEST, folder / PREVIOUS):
             if not path.exists():
@@ -67,8 +68,8 @@ def load_newest(
                 except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
                     problem = f"not a checkpoint: {str(error).splitlines()[0]}"
                 else:
-                    return state, path, passed
-            passed.append(f"{path.parent.name}/{path.name}: {problem}")
+                    return state, path, skipped
+            skipped.append(f"{path.parent.name}/{path.name}: {problem}")
     return None
 
 

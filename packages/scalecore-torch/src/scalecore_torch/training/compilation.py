@@ -1,8 +1,8 @@
 """Compiles the repeated blocks of a module, once, before the first step.
 
-What is compiled serves training passes of one batch size. Other sizes (the short last batch) and every evaluation run
-as they are written, so that nothing is ever compiled anew in the middle of a trial, and a trial that goes on computes
-as the one that was not interrupted.
+Compiled blocks run training passes of one batch size. Other sizes (the short last batch) and all evaluations run in
+eager mode, so that nothing is recompiled in the middle of a trial, and a resumed trial computes like an uninterrupted
+one.
 """
 
 from __future__ import annotations
@@ -26,36 +26,36 @@ from scalecore_torch.training.micro_batches import random_state, restore_random_
 from scalecore_torch.training.shared_blocks import SharedBlocks
 
 CACHES = {"TORCHINDUCTOR_CACHE_DIR": "", "TRITON_CACHE_DIR": "triton"}
-"""Variables that name the folders of the compilers' files, and where these are in the private one."""
+"""Environment variables of the compilers' cache folders, and their paths in the private folder."""
 HEADER_ROOM = 2 << 30
-"""Bytes that must be free for precompiled headers, which take 150 MB."""
+"""Free bytes required for precompiled headers, which need 150 MB."""
 
 
 class CompilationFailed(Exception):
-    """The compiler could not do it; the module must be built anew, or the trial be given up."""
+    """Compilation failed; the module must be rebuilt, or the trial fails."""
 
 
 def block_count(module: nn.Module) -> int:
-    """How many blocks there are to compile; 0 where the module does not say."""
+    """The number of blocks to compile; 0 if the module declares none."""
     return len(repeated_blocks(module))
 
 
 def compile_savings(module: nn.Module) -> Savings | None:
-    """What the module's own method `compile_savings()` says; None without one. Raises `TypeError` for anything else."""
+    """The result of the module's method `compile_savings()`; None without it. Raises `TypeError` for another type."""
     method = getattr(module, "compile_savings", None)
     savings = None if method is None else method()
     if method is not None and not isinstance(savings, Savings):
-        raise TypeError(f"{type(module).__name__}.compile_savings() returned {savings!r}, no Savings")
+        raise TypeError(f"{type(module).__name__}.compile_savings() returned {savings!r}, which is not a Savings")
     return savings
 
 
 def compile_blocks(module: nn.Module, *, batch: int, joined: bool = False) -> None:
-    """Give the module compiled blocks for training passes of `batch` windows. Nothing is compiled before the first one.
+    """Use compiled blocks for training passes of `batch` windows. Compilation starts at the first one.
 
-    With `joined` small kernels for a GPU that do not depend on each other become one.
+    `joined` combines small, independent GPU kernels.
 
-    A module with a method `compile_blocks(compiler, batch=...)` does that itself, for instance with other code than
-    that of its blocks. Of any other one each block is compiled as it is written.
+    A module with a method `compile_blocks(compiler, batch=...)` does this itself, for example with special code. For
+    all others each block's `forward` is compiled.
     """
     own: Callable[..., None] | None = getattr(module, "compile_blocks", None)
     if own is not None:
@@ -68,10 +68,10 @@ def compile_blocks(module: nn.Module, *, batch: int, joined: bool = False) -> No
 
 
 def warm_up(step: Callable[[], torch.Tensor], module: nn.Module, *, device: torch.device) -> float:
-    """Compile by one forward and backward pass of `step`, which returns a loss; the seconds it took.
+    """Compile by running forward and backward pass of `step`, which returns a loss. Returns the seconds.
 
-    Weights, buffers and random state are as before, gradients are cleared. Raises `CompilationFailed`, but out of
-    memory as it is.
+    Restores weights, buffers and random state, and clears gradients. Raises `CompilationFailed`; out-of-memory errors
+    pass unchanged.
     """
     from torch._dynamo.exc import TorchDynamoException
     from torch._inductor.exc import CppCompileError, InvalidCxxCompiler
@@ -94,13 +94,13 @@ def warm_up(step: Callable[[], torch.Tensor], module: nn.Module, *, device: torc
 
 @contextmanager
 def private_cache(folder: Path, *, shared: SharedBlocks | None = None) -> Iterator[None]:
-    """Let the compiler keep its files in `folder`, deleted at the end.
+    """Make the compiler keep its files in `folder`, which is deleted at the end.
 
-    It finds there what other attempts `shared`; what it adds is shared too when all went well.
+    Files `shared` by other attempts are linked there first; new files are shared after success.
     """
     import torch._inductor.config as settings
 
-    settings.compile_threads = 1  # no pool of processes that outlives a kill
+    settings.compile_threads = 1  # no process pool that would survive a kill
     before = {name: os.environ.get(name) for name in CACHES}
     os.environ |= {name: str(folder / place) for name, place in CACHES.items()}
     try:
@@ -120,23 +120,23 @@ def private_cache(folder: Path, *, shared: SharedBlocks | None = None) -> Iterat
 
 
 def _keep_headers(folder: Path) -> None:
-    """Let the precompiled headers of C++, which halve the time of the compiler, lie in `folder` too, or do without.
+    """Keep precompiled C++ headers, which halve compile time, in `folder` too, or disable them.
 
-    torch keeps them in a folder of the user for all processes, where a killed one leaves half of them for good. It
-    needs the program openssl to name them.
+    torch keeps them in a folder shared by all of the user's processes, where a killed process leaves incomplete files.
+    It needs the program openssl to name them.
     """
     import torch._inductor.codecache as files
     import torch._inductor.config as settings
 
     folder.mkdir(parents=True, exist_ok=True)
-    # Private to torch, so not relied upon.
+    # Private to torch, so optional.
     known = all(hasattr(files, name) for name in ("_HEADER_DIR", "_HEADER_LOCK_DIR", "_precompile_header"))
     roomy = shutil.disk_usage(folder).free > HEADER_ROOM
     settings.cpp_cache_precompile_headers = known and roomy and shutil.which("openssl") is not None
     if settings.cpp_cache_precompile_headers:
         headers = folder / "headers"
         files._HEADER_DIR, files._HEADER_LOCK_DIR = str(headers), str(headers / "locks")
-        files._precompile_header.cache_clear()  # where it put them for an earlier folder of this process
+        files._precompile_header.cache_clear()  # forget an earlier folder of this process
 
 
 def _compiler(function: Callable[..., Any], *, joined: bool) -> Callable[..., Any]:
@@ -146,7 +146,7 @@ def _compiler(function: Callable[..., Any], *, joined: bool) -> Callable[..., An
 
 
 class _Fits:
-    """Whether the pass that is under way is one of training with the batch that was compiled for."""
+    """Whether the current pass is a training pass with the compiled batch size."""
 
     def __init__(self, batch: int) -> None:
         self.batch = batch
@@ -157,7 +157,7 @@ class _Fits:
 
 
 class _Either:
-    """The compiled block where it fits, else the block as it is written."""
+    """Calls the compiled block if it fits the pass, else the eager block."""
 
     def __init__(self, fits: _Fits, compiled: Callable[..., Any], written: Callable[..., Any]) -> None:
         self._fits, self._compiled, self._written = fits, compiled, written

@@ -1,7 +1,7 @@
-"""Whether compiling the blocks of a trial pays: what it takes against what it saves, from counts and no measurement.
+"""Decides whether compiling the blocks of a trial pays off, from counts of operations and not from measurements.
 
-The counts are the model's (`scalecore.api.module.Savings`), the seconds of each are the constants below. Studies
-from before a model could say anything, and models that do not, go by FLOPs alone.
+The model provides the counts (`scalecore.api.module.Savings`); the constants below are their seconds. Models without
+counts, and studies older than them, use FLOPs alone.
 """
 
 from __future__ import annotations
@@ -11,34 +11,34 @@ from attrs import frozen
 from scalecore.api.module import Savings
 
 CPU_SECONDS = 25.0
-"""Of a core, to compile a block in an attempt that finds none of another one."""
+"""Core seconds to compile a block that no other attempt has compiled."""
 NUMBER_SECONDS = {"fp32": 1.5e-9, "bf16": -0.3e-9}
 MASK_SECONDS, HEAD_SECONDS = 2e-9, 2.8e-6
-"""Saved on a CPU for each of the model's counts, forward and backward; fitted to steps that were measured on Ice Lake
-and Zen 5 (benchmarks/compiling.py). In bfloat16 compiled code converts more numbers than it saves work on them."""
+"""Seconds saved on a CPU per unit of the model's counts, forward and backward; fitted to steps measured on Ice Lake and
+Zen 5 (benchmarks/compiling.py). In bfloat16, compiled code loses more time to conversions than it saves."""
 
 GPU_SECONDS = 60.0
-"""To compile a block for a GPU; an estimate, like all that follow."""
+"""Seconds to compile a block for a GPU; an estimate, like all constants below."""
 GPU_BYTES, GPU_BANDWIDTH = 15.0, 4.8e12
-"""Bytes that compiled code leaves unread and unwritten for each number, half of what eager code moves for it by counts
-of its kernels, and bytes a second of an H200 by NVIDIA's data sheet. A slower GPU saves more."""
+"""Memory traffic in bytes that compiled code saves per number, half of the traffic of eager code by counts of its
+kernels; and the bytes per second of an H200 from NVIDIA's data sheet. A slower GPU saves more."""
 GPU_LAUNCH = 0.15e-3
-"""Seconds saved for a block in a step where the GPU waits for kernels to be launched."""
+"""Seconds saved per block and step if the GPU waits for kernel launches."""
 
 CPU_FLOPS = 2e13
-"""FLOPs of a trial from which compiling pays on a CPU, where nothing else is known: a shape of width 256."""
+"""FLOPs of a trial from which compiling pays off on a CPU, without other information: a shape of width 256."""
 GPU_STEP = 2e11
-"""FLOPs of one block in one step below which a GPU waits for the next kernel to be launched."""
+"""FLOPs of one block in one step below which a GPU waits for kernel launches."""
 GPU_LAUNCHES = 400_000
-"""Steps times blocks from which compiling pays there, where nothing else is known."""
+"""Steps times blocks from which compiling pays off then, without other information."""
 
 
 @frozen(kw_only=True)
 class Work:
-    """The size of a trial: FLOPs of a forward pass of a window, windows, epochs at most, batch, blocks of the module.
+    """The size of a trial: FLOPs per window of a forward pass, windows, maximum epochs, batch, blocks of the module.
 
-    A training step takes three times the FLOPs of the forward pass. `savings` is what the module says that compiling
-    saves, None where it says nothing.
+    A training step needs three times the FLOPs of the forward pass. `savings` are the module's counts, None without
+    them.
     """
 
     flops: int
@@ -50,12 +50,12 @@ class Work:
 
     @property
     def total(self) -> float:
-        """FLOPs of the whole trial, if no early stopping ends it."""
+        """FLOPs of the whole trial without early stopping."""
         return 3.0 * self.flops * self.windows * self.epochs
 
     @property
     def launched(self) -> int:
-        """Blocks in all steps."""
+        """Block executions in all steps."""
         return self.blocks * self.epochs * -(-self.windows // self.effective_batch)
 
     @property
@@ -65,7 +65,7 @@ class Work:
 
 
 def compiling_pays(work: Work, *, device: str, precision: str) -> tuple[bool, str]:
-    """Whether it does on `device` (cpu or cuda), and the reason in words."""
+    """Whether compiling pays off on `device` (cpu or cuda), and the reason."""
     if device == "cpu":
         return _on_cpu(work, precision=precision)
     return _on_gpu(work)
@@ -82,7 +82,7 @@ def _on_cpu(work: Work, *, precision: str) -> tuple[bool, str]:
 
 
 def saved_on_cpu(savings: Savings, *, precision: str) -> float:
-    """Seconds for one window, forward and backward."""
+    """Seconds saved per window, forward and backward."""
     return NUMBER_SECONDS[precision] * savings.numbers + MASK_SECONDS * savings.masks + HEAD_SECONDS * savings.heads
 
 

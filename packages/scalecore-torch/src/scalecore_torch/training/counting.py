@@ -1,7 +1,7 @@
-"""How large a shape of a model family is, counted on a module that is built for it, on the meta device if possible.
+"""Counts the sizes of an architecture on a module built for it, on the meta device if possible.
 
-Recurrent layers are counted by formula: on the meta device torch takes them apart into each time step, which takes a
-second, and on the CPU it runs them as one operation of oneDNN, whose products it does not count.
+Recurrent layers are counted by formula: on the meta device torch unrolls their time steps, which takes a second; on the
+CPU it runs them as one oneDNN operation, which it does not count.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from scalecore_torch.hyperparameters import CORE_HYPERPARAMETERS
 
 GATES: Mapping[Any, int] = {nn.LSTM: 4, nn.GRU: 3, nn.RNN: 1}
 KEPT: Mapping[Any, int] = {nn.LSTM: 7, nn.GRU: 7, nn.RNN: 1}
-"""Numbers that the layer keeps for each of its units and time steps, beside what it returns: counted on torch's own
-kernels."""
+"""Numbers that the layer keeps per unit and time step in addition to its output, counted for torch's own kernels."""
 
 
 def count(
@@ -30,13 +29,13 @@ def count(
 ) -> dict[str, int]:
     """`num_parameters` and, with `forward`, `flops` and `saved_activations` of one window.
 
-    What cannot be built or run on the meta device is built and run on the CPU.
+    Falls back to the CPU for a family that cannot be built or run on the meta device.
     """
     try:
         with torch.device("meta"):
             return _counted(family, architecture, data, forward=forward)
     except Exception:
-        # What a family does with values (an `item()`, an array of numpy) has none there.
+        # The meta device has no values, for an `item()` or a numpy array.
         return _counted(family, architecture, data, forward=forward)
 
 
@@ -46,12 +45,12 @@ def default_values(family: ModelFamily) -> Hyperparameters:
 
 
 def count_parameters(module: nn.Module) -> int:
-    """Trainable parameters, shared ones once."""
+    """Number of trainable parameters; shared ones count once."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
 def count_flops(forward: Callable[[], object]) -> int:
-    """Operations of matrix products and convolutions in what `forward` runs; a multiply-add counts as two."""
+    """FLOPs of matrix products and convolutions in `forward`; a multiply-add counts as two."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -61,9 +60,9 @@ def count_flops(forward: Callable[[], object]) -> int:
 
 
 def count_activations(module: nn.Module, forward: Callable[[], object]) -> int:
-    """Numbers that `forward` keeps for the backward pass, in units of four bytes; parameters are not among them."""
-    # By storage: `data_ptr` is zero for all tensors on the meta device. They are held, so that none takes the place of
-    # another one.
+    """Numbers that `forward` keeps for the backward pass, in units of four bytes, without parameters."""
+    # By storage: `data_ptr` is zero for all tensors on the meta device. References keep storages alive, so that no
+    # address is reused.
     own = {parameter.untyped_storage()._cdata for parameter in module.parameters()}
     kept: dict[int, torch.UntypedStorage] = {}
 
@@ -81,9 +80,9 @@ def count_activations(module: nn.Module, forward: Callable[[], object]) -> int:
 
 @contextmanager
 def plain_kernels() -> Iterator[None]:
-    """Without oneDNN, whose recurrent layers hide their products from torch's counter and keep a workspace."""
+    """Disable oneDNN: its recurrent layers hide products from torch's counter and keep a workspace."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of TF32 on GPUs that are not here
+        warnings.simplefilter("ignore")  # about TF32 on missing GPUs
         with torch.backends.mkldnn.flags(enabled=False):
             yield
 
@@ -108,7 +107,7 @@ def _of_forward(module: nn.Module, data: DataShape, *, batch: int) -> dict[str, 
     def stand_in(layer: nn.RNNBase, kind: Any) -> Callable[..., Any]:
         def run(x: Any, state: Any = None) -> Any:
             nonlocal flops, activations
-            if not isinstance(x, Tensor):  # packed sequences have lengths, which are values
+            if not isinstance(x, Tensor):  # the lengths of packed sequences are values
                 return kind.forward(layer, x, state)
             cost = _recurrent(layer, kind, steps=x.shape[:-1].numel())
             flops, activations = flops + cost[0], activations + cost[1] + (0 if x.requires_grad else x.numel())
@@ -133,7 +132,7 @@ def _of_forward(module: nn.Module, data: DataShape, *, batch: int) -> dict[str, 
 
 
 def _recurrent(layer: nn.RNNBase, kind: Any, *, steps: int) -> tuple[int, int]:
-    """FLOPs and kept numbers of a recurrent layer over `steps` time steps of all windows together."""
+    """FLOPs and kept numbers of a recurrent layer over `steps` time steps, all windows together."""
     hidden, returned = layer.hidden_size, layer.proj_size or layer.hidden_size
     directions = 2 if layer.bidirectional else 1
     flops = kept = 0
@@ -142,13 +141,13 @@ def _recurrent(layer: nn.RNNBase, kind: Any, *, steps: int) -> tuple[int, int]:
         products = GATES[kind] * hidden * (inputs + returned) + (hidden * returned if layer.proj_size else 0)
         flops += 2 * products * steps * directions
         kept += KEPT[kind] * hidden * steps * directions
-        if depth < layer.num_layers - 1:  # what the last one returns is counted where it is used
+        if depth < layer.num_layers - 1:  # the last layer's output is counted where it is used
             kept += returned * steps * directions * (2 if layer.dropout else 1)
     return flops, kept
 
 
 def _recurrent_result(layer: nn.RNNBase, kind: Any, x: Tensor) -> Any:
-    """Tensors of the shapes that the layer returns, which need a gradient as those do."""
+    """Tensors with the shapes of the layer's outputs, which require gradients."""
     returned, directions = layer.proj_size or layer.hidden_size, 2 if layer.bidirectional else 1
     batch = () if x.dim() == 2 else (x.shape[0 if layer.batch_first else 1],)
 

@@ -1,4 +1,4 @@
-"""Memory that the C library keeps although nothing uses it."""
+"""Returns unused memory of the C library to the system."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from contextlib import suppress
 
 
 def give_back() -> bool:
-    """Give free pages back to the system; False where that cannot be asked for (it can of glibc).
+    """Return free pages to the system; False if the C library is not glibc, which supports it.
 
-    What a step has freed lies in pieces that are too small for the tensors of a larger batch. Kept, both would count.
-    Takes about a tenth of a second for each gigabyte that is free, and as much when it is needed again.
+    The memory freed by a step is too fragmented for the tensors of a larger batch; without this call, both would count.
+    It needs about a tenth of a second per free gigabyte, and as much again when the memory is reused.
     """
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):

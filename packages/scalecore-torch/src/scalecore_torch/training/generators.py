@@ -1,4 +1,4 @@
-"""The random generators beside torch's: a family may draw from Python's and numpy's, so both are seeded and kept."""
+"""Seeds and saves Python's and numpy's random generators in addition to torch's, since a family may use them."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import torch
 
 
 def seed_everything(seed: int) -> None:
-    """Set torch's generators on all devices, Python's, and numpy's global one."""
+    """Seed torch's generators on all devices, Python's, and numpy's global one."""
     torch.manual_seed(seed)
     random.seed(seed)
     np.random.seed(seed % 2**32)
 
 
 def other_random_state() -> dict[str, Any]:
-    """The state of Python's generator and of numpy's global one, in types that a checkpoint may hold."""
+    """The state of Python's generator and of numpy's global one, in types that a checkpoint supports."""
     state: Any = np.random.get_state(legacy=False)
     key = torch.from_numpy(state["state"]["key"].astype(np.int64))
     return {"python": random.getstate(), "numpy": {**state, "state": {**state["state"], "key": key}}}
 
 
 def restore_other_random_state(state: Mapping[str, Any]) -> None:
-    """Set what `other_random_state` returned; nothing where a checkpoint of an earlier version has none."""
+    """Restore the result of `other_random_state`; no effect for a checkpoint of an earlier version without it."""
     if "python" not in state:
         return
     random.setstate(state["python"])

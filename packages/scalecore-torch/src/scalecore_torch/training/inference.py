@@ -1,6 +1,6 @@
-"""Logits of a model over many windows: in one way for validation, for test data and for new data.
+"""Computes logits over many windows: one implementation for validation, test and new data.
 
-In float32 or in TF32, as the policy of the trial says, whatever the model was trained with.
+The precision is float32 or TF32, as the trial's policy sets, whatever the precision of training.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from scalecore_torch.training.policies import Evaluation
 from scalecore_torch.training.windows import WindowSource
 
 BATCH = 512
-"""Windows of a forward pass."""
+"""Windows in a forward pass."""
 PROBE_WINDOWS = 3
 FETCHED_FROM = 32 * 1024**2
-"""Bytes of logits that wait on a device until they are fetched: each time the host waits for all that is queued."""
+"""Bytes of logits that collect on a device before the host fetches them: each fetch waits for the queue."""
 
 
 @contextmanager
 def float32_products(evaluation: Evaluation, device: torch.device) -> Iterator[None]:
-    """Let products and convolutions of float32 on a CUDA device take its matrix units for TF32, or none of them.
+    """Enable or disable TF32 for float32 products and convolutions on a CUDA device.
 
-    Nothing changes elsewhere. By the functions that set both of torch's interfaces: compiled code refuses to run where
-    they contradict each other.
+    Has no effect on other devices. It calls the functions that set both of torch's interfaces, since compiled code
+    refuses to run if they contradict each other.
     """
     if device.type != "cuda":
         yield
@@ -54,12 +54,12 @@ def all_logits(
     evaluation: Evaluation = "fp32",
     batch: int = BATCH,
     limit: int | None = None,
-    told: Callable[[int], bool] | None = None,
+    on_batch: Callable[[int], bool] | None = None,
 ) -> Tensor | None:
-    """[windows, outputs] on the CPU, of a model on the device of `source`; forecasts are in the target's unit.
+    """Logits [windows, outputs] on the CPU of a model on the device of `source`; forecasts are in the target's unit.
 
-    Of all windows, or of the first `limit`. `told` is called before each batch with its number; None is returned when
-    it says False.
+    Computes all windows, or the first `limit`. Calls `on_batch` before each batch with its number and returns None if
+    it returns False.
     """
     module.eval()
     count = len(source) if limit is None else min(limit, len(source))
@@ -67,7 +67,7 @@ def all_logits(
     waiting: list[Tensor] = []
     with float32_products(evaluation, source.device):
         for number, indices_B in enumerate(torch.split(torch.arange(count, device=source.device), batch)):
-            if told is not None and not told(number):
+            if on_batch is not None and not on_batch(number):
                 return None
             x_BTF, _ = source.batch(indices_B)
             waiting.append(module(x_BTF).float())
@@ -81,10 +81,10 @@ def all_logits(
 
 @torch.inference_mode()
 def probe_logits(module: nn.Module, shape: DataShape) -> list[list[float]]:
-    """[windows, outputs] of a few made-up windows, the same ones for every model of this shape.
+    """Logits [windows, outputs] of a few artificial windows, the same for every model of this shape.
 
-    As the module returns them, on the scale of training, in float32 on every device. Kept with a model, they tell later
-    whether code and weights still mean what they meant.
+    They are the module's direct outputs, on the scale of training, in float32 on every device. Stored with a model,
+    they later show whether code and weights still compute the same.
     """
     device = next(module.parameters()).device
     steps = torch.arange(PROBE_WINDOWS * shape.context * shape.features, dtype=torch.float64)

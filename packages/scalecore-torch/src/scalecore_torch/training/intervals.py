@@ -1,4 +1,4 @@
-"""Confidence intervals of all metrics of a split at once, by the block bootstrap of the baselines (guard G02)."""
+"""Confidence intervals of all metrics of a split, by the same block bootstrap as the baselines (guard G02)."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from scalecore_torch.training.tasks import Task
 
 RESAMPLES = 1000
 FEW = 20
-"""Independent windows of a rate below which its resamples say too little."""
+"""Independent windows of a rate below which its resamples are unreliable."""
 AT_ONCE = 250_000
-"""Numbers of a piece of counts, so that a large split takes megabytes and not hundreds of them."""
+"""Numbers per chunk of counts, so that a large split needs megabytes and not hundreds of megabytes."""
 
 
 def metric_intervals(task: Task, outputs_NC: Tensor, labels_N: Tensor, *, overlap: int) -> dict[str, Any]:
     """95 % percentile intervals of `val_loss` and of each metric, as JSON, from 1,000 resamples of the windows.
 
-    `overlap` is how often labels of neighbouring windows overlap. The blocks are the same for all trials of a data set,
-    and those of the baselines, so that intervals can be compared. None for all of them where the windows make fewer
-    than 5 blocks; None for a metric that more than 5 % of the resamples do not define.
+    `overlap` is the number of neighbouring windows with overlapping labels. All trials of a data set and the baselines
+    use the same blocks, so that intervals are comparable. All intervals are None with fewer than 5 blocks; an interval
+    is None if the metric is undefined in more than 5 % of the resamples.
 
-    That of a rate has the number of windows that the rate is over as `denominator`. Where resampling says little, since
-    these are few or all or none of them hit, it is joined with Wilson's interval for as many independent windows as
-    they make (guard G19). So precision has an interval wherever it has a value.
+    The interval of a rate has the rate's number of windows as `denominator`. If resampling is unreliable, because the
+    windows are few or all or none of them are hits, the interval is extended by Wilson's interval for the equivalent
+    number of independent windows (guard G19). Precision therefore has an interval whenever it has a value.
     """
     windows = len(labels_N)
     block = block_length(windows, overlap=overlap)
@@ -58,7 +58,7 @@ def metric_intervals(task: Task, outputs_NC: Tensor, labels_N: Tensor, *, overla
         count = windows if name in ("sign_accuracy", "coverage") else denominator(name, matrix)
         if not count or (intervals[name] is None and name not in OWN_DENOMINATOR):
             continue
-        # A mean over classes is no share of one count of windows; a class without predictions is 0 in its resamples.
+        # A mean over classes is not a share of one count of windows; a class without predictions is 0 in its resamples.
         if not isinstance(matrix, list):
             intervals[name] = _of_rate(intervals[name], metrics[name], count / max(1, overlap), block=block)
         if (found := intervals[name]) is not None:

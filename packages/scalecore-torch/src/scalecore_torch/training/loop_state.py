@@ -1,4 +1,4 @@
-"""What a training must remember to continue from a checkpoint."""
+"""The state of the training loop that a checkpoint stores."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from attrs import define, field
 
 @define
 class LoopState:
-    """Everything beside weights, optimizer and RNG that a continued trial needs."""
+    """Everything that a resumed trial needs in addition to weights, optimizer and random state."""
 
     epoch: int = 1
     step: int = 0
-    """Optimizer steps done in this epoch."""
+    """Optimizer steps completed in this epoch."""
     total_steps: int = 0
     loss_sum: float = 0.0
     norm_sum: float = 0.0
@@ -22,9 +22,9 @@ class LoopState:
     train_seconds: float = 0.0
     stale_epochs: int = 0
     reference: float | None = None
-    """What the next epoch must beat by `min_delta` to count as an improvement."""
+    """The value that the next epoch must beat by `min_delta` to count as an improvement."""
     first_loss: float | None = None
     halvings: list[dict[str, Any]] = field(factory=list)
-    """Where memory ran out within a step, and the micro-batch was halved."""
+    """The steps in which memory ran out and the micro-batch was halved."""
     best: dict[str, Any] | None = None
     curve: list[dict[str, Any]] = field(factory=list)

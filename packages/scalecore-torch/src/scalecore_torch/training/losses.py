@@ -1,7 +1,7 @@
-"""Training losses: sums over the windows of a micro-batch, from logits in float32 whatever the model computed in.
+"""Training losses: sums over the windows of a micro-batch, from float32 logits whatever the model's precision.
 
-Weights do not enter the divisor: the loss of a step is the sum of weighted losses by the number of windows, so that
-micro-batches add up to the step whatever classes they hold.
+Weights are not in the divisor: the loss of a step is the sum of weighted losses divided by the number of windows, so
+that micro-batches add up to the step whatever their classes.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from torch import Tensor
 class TrainingLoss:
     """`total(logits[windows, outputs] in float32, labels[windows])` is the sum over windows that is minimised.
 
-    `over_windows` is False for a loss of pairs: its sum over micro-batches is not that of the whole step. `power` is
-    the power of the target's unit in which a forecast's loss is. `standardised` is whether
-    the loss of validation windows is computed on the scale of training too.
+    `over_windows` is False for a loss of pairs: its sum over micro-batches is not the loss of the whole step. `power`
+    is the exponent of the target's unit in the unit of a forecast's loss. With `standardised`, the loss of validation
+    windows is computed on the scale of training too.
     """
 
     kind: str
@@ -50,7 +50,7 @@ def training_loss(settings: Mapping[str, Any]) -> TrainingLoss:
 
 
 class _Constant:
-    """Numbers on whatever device they are asked for, copied there once: a copy at each step would wait for a GPU."""
+    """Constants copied once to each device: a copy at each step would wait for the GPU."""
 
     def __init__(self, values: Sequence[float]) -> None:
         self._values = torch.tensor(values, dtype=torch.float32)
@@ -117,10 +117,10 @@ def _soft_auc(logits_BC: Tensor, labels_B: Tensor, *, bce_share: float) -> Tenso
     """The mean over pairs within this micro-batch, times its windows, mixed with its cross-entropies.
 
     Softplus of the difference is consistent with the AUC (Gao and Zhou 2015, On the consistency of AUC pairwise
-    optimization). Without a pair only the cross-entropy is left.
+    optimization). Without pairs, only the cross-entropy remains.
     """
     scores_B, positive_B = logits_BC[:, 0], labels_B > 0.5
-    # By weights and not by selection: the number of selected windows would have to be read from a GPU.
+    # Weights instead of selection, whose number of windows would have to be read from the GPU.
     pairs_BB = (positive_B[:, None] & ~positive_B[None, :]).to(scores_B.dtype)
     losses_BB = F.softplus(scores_B[None, :] - scores_B[:, None])
     mean = (pairs_BB * losses_BB).sum() / pairs_BB.sum().clamp(min=1.0)

@@ -1,9 +1,9 @@
-"""Metrics of a whole split, from its logits: for the windows as they are, and for many resamples of them at once.
+"""Metrics of a whole split from its logits, for the windows themselves and for many resamples at once.
 
-Every metric is defined once, as a function of how often each window counts: once each gives its value, the counts of
-the block bootstrap give its interval. Own code in torch, about a hundred lines, and not scikit-learn or torchmetrics:
-neither computes a metric over a thousand resamples at once, and an attempt would import either of them for tens of
-times what all metrics of an epoch cost. Tests compare each metric with scikit-learn's.
+Every metric is one function of the windows' counts: counts of one return its value, the counts of the block bootstrap
+its interval. These hundred lines of torch replace scikit-learn or torchmetrics: neither computes a metric over a
+thousand resamples at once, and importing either would take tens of times as long as all metrics of an epoch. Tests
+compare each metric with scikit-learn.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from torch import Tensor
 from scalecore_torch.training.losses import pinball
 
 Measure = Callable[[Tensor], dict[str, Tensor]]
-"""From counts [resamples, windows], float64, to each metric [resamples]; NaN where it is not defined."""
+"""Maps counts [resamples, windows], float64, to each metric [resamples]; NaN if undefined."""
 
 
 def values_of(measure: Measure, *, windows: int) -> dict[str, float | None]:
-    """The metrics of the windows themselves; None where one is not defined."""
+    """The metrics of the windows themselves; None for an undefined one."""
     found = measure(torch.ones(1, windows, dtype=torch.float64))
     return {name: None if math.isnan(value := float(one[0])) else value for name, one in found.items()}
 
@@ -33,8 +33,8 @@ def values_of(measure: Measure, *, windows: int) -> dict[str, float | None]:
 def binary_measure(logits_N: Tensor, labels_N: Tensor) -> Measure:
     """Accuracy, precision, recall and F1 at probability 0.5; areas under the ROC and the precision-recall curve; Brier.
 
-    `auc` counts ties half (Mann-Whitney); `pr_auc` is the average precision, one step for each distinct score; `brier`
-    is the mean squared distance of the probability from the label.
+    `auc` counts ties as half (Mann-Whitney); `pr_auc` is the average precision, with one step for each distinct score;
+    `brier` is the mean squared difference between probability and label.
     """
     probability_N = torch.sigmoid(logits_N.double())
     positive_N = labels_N > 0.5
@@ -57,7 +57,7 @@ def binary_measure(logits_N: Tensor, labels_N: Tensor) -> Measure:
             "pr_auc": pr_auc_R,
             "precision": hits_R / predicted_R,
             "recall": hits_R / positive_R,
-            # With no true positive this form is 0 and not undefined.
+            # Without a true positive this form is 0, not undefined.
             "f1": 2 * hits_R / (predicted_R + positive_R),
             "brier": squares_R / windows_R,
         }
@@ -87,7 +87,7 @@ def binary_details(logits_N: Tensor, labels_N: Tensor) -> dict[str, Any]:
 def multiclass_measure(logits_NC: Tensor, labels_N: Tensor) -> Measure:
     """Accuracy; precision, recall, F1 and one-against-rest areas as plain means over the classes that occur; Brier.
 
-    `brier` is summed over the classes, as Brier (1950) has it: from 0 to 2.
+    `brier` is summed over the classes, as in Brier (1950): from 0 to 2.
     """
     classes = logits_NC.shape[1]
     probability_NC = torch.softmax(logits_NC.double(), dim=1)
@@ -111,7 +111,7 @@ def multiclass_measure(logits_NC: Tensor, labels_N: Tensor) -> Measure:
             "accuracy": true_RC.sum(1) / windows_R,
             "auc": auc_RC.nanmean(1),
             "pr_auc": pr_auc_RC.nanmean(1),
-            # A class that is never predicted has precision 0: it was asked for and not found.
+            # A class that occurs but is never predicted has precision 0.
             "precision": mean(true_RC / predicted_RC.clamp(min=1)),
             "recall": mean(true_RC / label_RC.clamp(min=1)),
             "f1": mean(2 * true_RC / (label_RC + predicted_RC).clamp(min=1)),
@@ -140,7 +140,7 @@ def multiclass_details(logits_NC: Tensor, labels_N: Tensor) -> dict[str, Any]:
 def forecast_measure(
     outputs_NC: Tensor, labels_N: Tensor, *, point: int = 0, quantiles: Sequence[float] | None = None
 ) -> Measure:
-    """Mean absolute and root mean squared error, share of right signs and R² of the forecast, column `point`.
+    """Mean absolute and root mean squared error, share of correct signs and R² of the forecast, column `point`.
 
     With `quantiles`, one for each column: `pinball`, the mean loss over them, and `coverage`, the share of labels from
     the lowest to the highest one.
@@ -178,7 +178,7 @@ def forecast_details(outputs_NC: Tensor, labels_N: Tensor, *, point: int = 0) ->
 
 
 def _areas(scores_N: Tensor, positive_N: Tensor) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """From counts to the areas under the ROC and the precision-recall curve; the windows are sorted once for all."""
+    """Maps counts to the areas under the ROC and the precision-recall curve; the windows are sorted only once."""
     _, group_N, size_G = torch.unique(scores_N.double(), return_inverse=True, return_counts=True)
     order_N = torch.argsort(group_N, stable=True)
     last_G = size_G.cumsum(0) - 1
@@ -186,7 +186,7 @@ def _areas(scores_N: Tensor, positive_N: Tensor) -> Callable[[Tensor], tuple[Ten
 
     def areas(counts_RN: Tensor) -> tuple[Tensor, Tensor]:
         counts_RN = counts_RN[:, order_N]
-        # Up to and with each distinct score, and below it.
+        # Up to and including each distinct score, and below it.
         all_RG = counts_RN.cumsum(1)[:, last_G]
         positive_RG = (counts_RN * sorted_N).cumsum(1)[:, last_G]
         all_below_RG, positive_below_RG = (

@@ -1,4 +1,4 @@
-"""When memory runs out within a step: half the micro-batch, and the step again as if it had not been tried."""
+"""Undoes a step in which memory ran out, so that it can be repeated with half the micro-batch."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from scalecore.api.module import MicroBatchInvariance
 
 
 class StepOutOfMemory(MemoryError):
-    """Memory ran out where no smaller micro-batch helps; `batching` tells what was tried, as the record has it."""
+    """Memory ran out and no smaller micro-batch is possible; `batching` is the record of the attempts."""
 
     def __init__(self, message: str, *, batching: dict[str, Any]) -> None:
         super().__init__(message)
         self.batching = batching
         self.measured = {"memory": {"micro_batch": batching["micro_batch"]}, "batching": batching}
-        """What the result of the attempt says besides."""
+        """Additional content of the attempt's result."""
 
 
 def invariance(module: nn.Module, *, drew: bool) -> MicroBatchInvariance:
-    """What the module declares as `micro_batch_invariance`; else found from its parts and whether a training pass drew.
+    """The module's `micro_batch_invariance`; without it, derived from its parts and from random draws in a training
+    pass.
 
-    Raises `ValueError` for a declaration that is none of the three.
+    Raises `ValueError` for another value than the three.
     """
     declared = getattr(module, "micro_batch_invariance", None)
     if declared is not None:
@@ -41,7 +42,7 @@ def invariance(module: nn.Module, *, drew: bool) -> MicroBatchInvariance:
 
 
 def random_state(device: torch.device) -> dict[str, Any]:
-    """The state of torch's generators that a module on `device` may draw from."""
+    """The state of torch's generators that a module on `device` may use."""
     return {
         "cpu": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if device.type == "cuda" else [],
@@ -50,7 +51,7 @@ def random_state(device: torch.device) -> dict[str, Any]:
 
 
 def restore_random_state(state: dict[str, Any], device: torch.device) -> None:
-    """Set what `random_state` returned."""
+    """Restore the result of `random_state`."""
     torch.set_rng_state(state["cpu"])
     if device.type == "cuda":
         torch.cuda.set_rng_state_all(state["cuda"])
@@ -59,7 +60,7 @@ def restore_random_state(state: dict[str, Any], device: torch.device) -> None:
 
 
 def same_random_state(first: dict[str, Any], second: dict[str, Any]) -> bool:
-    """Whether nothing was drawn between two calls of `random_state`: a module on a GPU draws from its generator."""
+    """Whether no random number was drawn between two calls of `random_state`, on the host or a GPU."""
     pairs = [(first["cpu"], second["cpu"]), *zip(first["cuda"], second["cuda"], strict=True)]
     if first["mps"] is not None:
         pairs.append((first["mps"], second["mps"]))
@@ -69,10 +70,10 @@ def same_random_state(first: dict[str, Any], second: dict[str, Any]) -> bool:
 def step_state(
     module: nn.Module, sums: Sequence[Tensor], device: torch.device, *, normalised: Sequence[nn.Module]
 ) -> Callable[[], None]:
-    """What a step changes before the optimizer does: call the result to undo it and try the step again.
+    """Save what a step changes before the optimizer runs. Call the result to restore it, to repeat the step.
 
-    Torch's random state (numpy's would take longer than all the rest), gradients, running statistics of the modules
-    `normalised`, and `sums` over steps. A few microseconds a step on a CPU.
+    Saved are torch's random state (numpy's would take longer than all the rest), running statistics of the modules
+    `normalised`, and `sums` over steps; gradients are cleared. This takes a few microseconds per step on a CPU.
     """
     before, totals = random_state(device), [one.clone() for one in sums]
     buffers = [(b, b.clone()) for part in normalised for b in part.buffers(recurse=False)]
@@ -92,5 +93,5 @@ def step_state(
 
 
 def with_batch_statistics(module: nn.Module) -> list[nn.Module]:
-    """Its parts whose function depends on all windows of a batch."""
+    """Submodules with outputs that depend on all windows of a batch."""
     return [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]

@@ -1,6 +1,6 @@
 """AdamW with decoupled weight decay of matrices only, and learning-rate schedules as pure functions of the step.
 
-Either may be replaced by code of the user's (`scalecore_torch.training.user_parts`).
+User code may replace both (`scalecore_torch.training.user_parts`).
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ def build_optimizer(
     weight_decay: float,
     make: Callable[..., torch.optim.Optimizer] | None = None,
 ) -> torch.optim.Optimizer:
-    """The optimizer that `make` returns of parameter groups, without it AdamW.
+    """Build the optimizer from parameter groups with `make`, by default AdamW.
 
-    Biases, norms and other vectors are not decayed: shrinking them changes the function's scale, not its complexity.
+    Biases, norms and other vectors have no weight decay: shrinking them changes the function's scale, not its
+    complexity.
 
-    A bias is what is named so, a norm what belongs to one of torch's norm modules, whatever their shapes. Fused, since
-    the foreach variant needs the size of the parameters once more.
+    Biases are identified by name, norms by torch's norm modules, whatever their shapes. AdamW is fused, since the
+    foreach variant needs additional memory of the parameters' size.
     """
     norms = {id(one) for part in module.modules() if isinstance(part, NORMS) for one in part.parameters(recurse=False)}
     decayed: list[nn.Parameter] = []
@@ -54,10 +55,10 @@ def learning_rate_at(
     warmup_steps: int,
     total_steps: int,
 ) -> float:
-    """The learning rate of optimizer step `step`, which counts from 0.
+    """The learning rate of optimizer step `step`, counted from 0.
 
-    Linear warm-up reaches `peak` at step `warmup_steps`; then `cosine` and `linear` fall to 0 at `total_steps`. A
-    function gives the share of the peak itself.
+    Linear warm-up reaches `peak` at step `warmup_steps`; then `cosine` and `linear` decay to 0 at `total_steps`. A
+    function returns the share of the peak for all steps.
     """
     if callable(schedule):
         return peak * schedule(step, warmup_steps, total_steps)

@@ -1,4 +1,4 @@
-"""What a model must keep to that only running it shows."""
+"""Checks of a model's outputs that require running it."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import torch
 from torch import Tensor, nn
 
 FACTORS = (1e4, 1e6, 1e-9)
-"""Weights times 10^4; then times 10^10, for a head that began at zero; then times 10, where these overflow to NaN."""
+"""Factors of the weights: 10^4; then 10^10 in total, for a head initialised with zeros; then 10, if these overflow to
+NaN."""
 
 
 LEVEL_SHARE = 1e-3
-"""Outputs that move by less than this share of their spread over windows, when the level moves by far, ignore it."""
+"""Outputs ignore the level if a large shift of it moves them by less than this share of their spread over windows."""
 
 
 @torch.inference_mode()
 def removes_level(module: nn.Module, x_BTF: Tensor) -> bool:
-    """Whether outputs stay the same when each feature is shifted by ten times its usual size (guard G57).
+    """Whether outputs stay the same if each feature is shifted by ten times its usual size (guard G57).
 
-    Each by another amount, so that a normalisation over features does not pass for one over time.
+    The shifts differ, to distinguish normalisation over features from normalisation over time.
     """
     module.eval()
     shift_F = torch.linspace(8.0, 12.0, x_BTF.shape[2], device=x_BTF.device)
@@ -28,10 +29,10 @@ def removes_level(module: nn.Module, x_BTF: Tensor) -> bool:
 
 @torch.no_grad()
 def returns_probabilities(module: nn.Module, x_BTF: Tensor) -> bool:
-    """Whether outputs stay between 0 and 1 however large the weights are, as logits would not (guard G10).
+    """Whether outputs stay between 0 and 1 even for large weights, unlike logits (guard G10).
 
-    Spoils the weights: call it last. One look at the outputs does not tell, since those of an untrained model are
-    small and may all be positive.
+    Destroys the weights: call it last. The outputs of an untrained model do not show it, since they are small and may
+    all be positive.
     """
     module.eval()
     bounded = False

@@ -1,8 +1,8 @@
-"""How a trial computes: its precision and whether its blocks are compiled, with the reason.
+"""Chooses how a trial computes: its precision and whether its blocks are compiled, with the reasons.
 
-Both change the last digits of a result, so `auto` decides from what is in the trial's content (shape, windows, epochs)
-and from what the machine has (device, compiler), never from a measurement: an interrupted trial goes on as it began,
-and the same trial is the same again. What was chosen is in the trial's record.
+Both change the last digits of a result, so `auto` decides from the trial's content (shape, windows, epochs) and from
+the machine (device, compiler), never from a measurement: a resumed trial keeps its policy, and equal trials have equal
+policies. The trial's record contains the policy.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from scalecore_torch.training.product_library import Library
 Precision = Literal["fp32", "bf16"]
 Compile = Literal["off", "block"]
 Launches = Literal["plain", "few", "graph"]
-"""`few`: weights are cast to bfloat16 all at once, and compiled code joins small kernels that are independent. `graph`:
+"""`few`: weights are cast to bfloat16 all at once, and compiled code combines small, independent kernels. `graph`:
 steps of full batches are captured and replayed, with the learning rate in float32."""
 Evaluation = Literal["fp32", "tf32"]
-"""`tf32`: float32, but for the inputs of products, which matrix units of a GPU take with 10 bits of mantissa."""
+"""`tf32`: float32, except that a GPU's matrix units use inputs of products with 10 bits of mantissa."""
 
 
 @frozen(kw_only=True)
 class Policy:
-    """What a trial runs with. `why` tells the reason of each in words."""
+    """The settings of a trial's computation. `why` contains the reason for each."""
 
     precision: Precision = "fp32"
     compile: Compile = "off"
     evaluation: Evaluation = "fp32"
-    """What evaluations are computed in; checkpoints and records from before there was a choice have none."""
+    """Precision of evaluations; older checkpoints and records do not contain it."""
     launches: Launches = "plain"
-    """How many kernels a step has on a GPU."""
+    """How a GPU runs the kernels of a step."""
     products: Library | None = None
-    """Of the float32 products on a CPU; None where the model has no choice, and before there was one."""
+    """The library of float32 products on a CPU; None if the model supports no choice, and in older records."""
     why: Mapping[str, str]
 
     def plain(self) -> dict[str, Any]:
-        """For the record and for checkpoints."""
+        """The content for the record and for checkpoints."""
         return asdict(self)
 
 
@@ -62,8 +62,8 @@ def choose(
 ) -> Policy:
     """The policy of a trial on `device` (cpu, cuda or mps).
 
-    `compiler_problem` says what compiling lacks here, None where it lacks nothing. Raises `RefusedError` where
-    compiling is asked for by name and cannot be.
+    `compiler_problem` is the reason why blocks cannot be compiled, or None. Raises `RefusedError` if `compile` is
+    `block` and there is such a reason.
     """
     chosen, why = _precision(precision, device=device, bf16_hardware=bf16_hardware)
     compiled, why_compiled = _compile(compile, device=device, precision=chosen, problem=compiler_problem, work=work)
@@ -88,16 +88,16 @@ def cpp_compiler() -> str:
 
 
 def missing_compiler(device: str) -> str | None:
-    """What is needed to compile for `device` and is not here; None where nothing is missing.
+    """The missing requirement for compiling for `device`; None if nothing is missing.
 
-    Imports nothing, so that a plan can ask it.
+    It imports nothing, so that a plan can call it.
     """
     if device == "mps":
         return "torch does not compile for MPS well enough yet"
     if device == "cuda":
         if importlib.util.find_spec("triton") is None:
             return "the package triton is not installed"
-        # Triton builds the calls of its kernels, in the order in which it looks for a compiler.
+        # Triton builds launchers with a C compiler, which it looks for in this order.
         name = os.environ.get("CC") or next(filter(shutil.which, ("gcc", "clang")), "gcc")
         if shutil.which(name) is None:
             return f"no C compiler is found, which triton needs ({name}; the variable CC names another one)"
@@ -105,7 +105,7 @@ def missing_compiler(device: str) -> str | None:
         name = cpp_compiler()
         if shutil.which(name) is None:
             return f"no C++ compiler is found ({name}; the variable CXX names another one)"
-    scheme = sysconfig.get_default_scheme().replace("posix_local", "posix_prefix")  # Debian's own has no headers
+    scheme = sysconfig.get_default_scheme().replace("posix_local", "posix_prefix")  # Debian's own scheme has no headers
     header = Path(sysconfig.get_path("include", scheme)) / "Python.h"
     return None if header.is_file() else f"the headers of Python are not installed ({header})"
 
@@ -119,12 +119,13 @@ def _precision(asked: str, *, device: str, bf16_hardware: bool) -> tuple[Precisi
         return "bf16", "auto: the GPU has matrix units for bfloat16"
     if device == "cuda":
         return "fp32", "auto: the GPU has no matrix units for bfloat16"
-    # Not by shape either: shapes of one study are compared, and must not differ in how they were computed.
+    # Independent of the shape: shapes of one study are compared, so all must use the same precision.
     return "fp32", f"auto: float32 on {device}, where bfloat16 must be asked for"
 
 
 def _evaluation(precision: Precision, *, device: str, hardware: bool) -> tuple[Evaluation, str]:
-    """Without matrix units an evaluated window would cost more than a trained one; those for bfloat16 take TF32."""
+    """Without matrix units, evaluating a window would take longer than training on it; units for bfloat16 support
+    TF32."""
     if device != "cuda":
         return "fp32", f"float32 on {device}"
     if precision == "fp32":
@@ -141,7 +142,7 @@ def _compile(asked: str, *, device: str, precision: Precision, problem: str | No
         problem = "the model names no blocks (repeated_blocks or compile_blocks)"
     if asked == "block":
         if problem is not None:
-            raise RefusedError(f"training.compile: block is asked for, but {problem}; use auto or off")
+            raise RefusedError(f"training.compile: block cannot be used: {problem}; use auto or off")
         return "block", "asked for"
     if problem is not None:
         return "off", f"auto: {problem}"

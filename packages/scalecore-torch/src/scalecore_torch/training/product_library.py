@@ -1,11 +1,11 @@
-"""Which library computes float32 matrix products on a CPU, where the model leaves scalecore that choice.
+"""Chooses the library for float32 matrix products on a CPU, for models that support the choice.
 
-torch takes its BLAS: MKL in its builds for x86. MKL uses the full width of AVX-512 on Intel's processors and half of it
-on all others, where oneDNN, which is part of torch too, uses all of it. On Intel's the products alone take the same
-time in both, and less is spent around those of MKL (docs/performance.md).
+torch uses its BLAS: MKL in its builds for x86. MKL uses the full width of AVX-512 on Intel's processors and half of it
+on all others. oneDNN, also part of torch, uses the full width everywhere. On Intel's processors the products take the
+same time in both libraries, and MKL has less overhead (docs/performance.md).
 
-The two round differently. So the choice is made once, when a study begins, from what the processor is and never from a
-measurement, which could come out otherwise the next time. It is stored with the study, and every trial keeps it.
+The two round differently. The choice is therefore made once, at the start of a study, from the processor's model and
+never from a measurement, which could differ the next time. It is stored with the study and used by every trial.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 Library = Literal["torch", "onednn"]
 
 AVX512 = frozenset(("avx512f", "avx512bw", "avx512dq", "avx512vl"))
-"""The parts of AVX-512 that torch asks for before it uses any."""
+"""The parts of AVX-512 that torch requires."""
 
 
 def read_cpuinfo() -> str:
-    """What Linux says of the processor; empty where there is no Linux."""
+    """The content of `/proc/cpuinfo`; empty on other systems than Linux."""
     try:
         return Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -33,7 +33,7 @@ def read_cpuinfo() -> str:
 
 
 def choose_library(cpuinfo: str) -> ProductsReport:
-    """The faster library on the processor that the text of `/proc/cpuinfo` describes; `torch` is what torch takes."""
+    """The faster library on the processor that `cpuinfo` describes; `torch` means torch's default."""
     first = cpuinfo.strip().partition("\n\n")[0]  # all cores are alike
     fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first.splitlines())}
     maker = fields.get("vendor_id")
@@ -47,9 +47,9 @@ def choose_library(cpuinfo: str) -> ProductsReport:
 
 
 def use_library(module: nn.Module, wanted: Library | None) -> Library | None:
-    """Let the module use that library from now on; returns the one that it uses, None where it has no choice.
+    """Make the module use the library. Returns the library in use, None if the module supports no choice.
 
-    `wanted` is None in studies from before there was a choice: they use oneDNN where it has AVX-512.
+    `wanted` is None in studies older than the choice: they use oneDNN with AVX-512.
     """
     method = getattr(module, "use_products", None)
     if method is None:

@@ -1,15 +1,15 @@
-"""Compiled blocks that the attempts of a run share: what one has compiled, the next one finds.
+"""Shares compiled blocks between the attempts of a run.
 
-torch writes a library under its last name while the C++ compiler runs, and an attempt may be killed at any moment. So
-the compiler of each attempt works in a folder of its own, which begins with what earlier attempts published. When it is
-done, its new files become a folder of the shared ones by one rename: whole, or not at all.
+torch writes a library under its final name while the C++ compiler runs, and an attempt may be killed at any moment. The
+compiler of each attempt therefore uses a private folder, which starts with the files that earlier attempts published.
+After compilation, one rename publishes the new files atomically.
 
     compiled/KEY/ENTRY/...             files by the names under which the compiler looks for them
     compiled/KEY/ENTRY/checksums.json  the SHA-256 of each
 
-KEY stands for everything that made the files or runs them: torch, Python, the C++ compiler, the processor. What cannot
-be read, is damaged or cannot be written is passed over, and compiled anew. The driver removes the folder when a run
-begins and when it ends: what lies there is machine code, and is executed.
+KEY is a hash of everything that creates or runs the files: torch, Python, the C++ compiler, the processor. Files that
+are unreadable, damaged or cannot be written are skipped, and their blocks compiled again. The driver removes the folder
+at the start and at the end of a run, since it contains machine code that is executed.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ from scalecore_torch.training.product_library import read_cpuinfo
 
 CHECKSUMS = "checksums.json"
 LARGEST = 1 << 29
-"""Bytes of all that is published. A block takes 1 to 2 MB, the precompiled headers of C++ 150 MB, once."""
+"""Limit of all published files in bytes. A block needs 1 to 2 MB, the precompiled C++ headers 150 MB, once."""
 
 
 @frozen
 class SharedBlocks:
-    """What the attempts of one run have compiled with the same tools on the same kind of processor."""
+    """Blocks that the attempts of one run have compiled with the same tools on the same kind of processor."""
 
     path: Path
 
     @classmethod
     def of_this_machine(cls, folder: Path) -> SharedBlocks | None:
-        """Those of these tools under `folder`; None where the C++ compiler does not tell its version."""
+        """The blocks for the current tools under `folder`; None if the C++ compiler does not report its version."""
         key = _key()
         return None if key is None else cls(folder / key)
 
     def take(self, private: Path) -> set[str]:
-        """Put all that was published into `private`, by links where the file system has them; the names taken."""
+        """Link or copy all published files into `private`. Returns their names."""
         taken: set[str] = set()
         for entry, name, published in self._files():
             if name not in taken:
@@ -59,9 +59,9 @@ class SharedBlocks:
         return taken
 
     def publish(self, private: Path, name: str) -> None:
-        """Make the files in `private` that nobody has published yet the entry `name`, which takes them from there.
+        """Publish the new files in `private` as the entry `name`, by moving them there.
 
-        Nothing where there are none, where they would be too many, or where they cannot be written.
+        No effect if there are none, if they would exceed the limit, or if they cannot be written.
         """
         with suppress(OSError):
             known = {one for _, one, _ in self._files()}
@@ -88,7 +88,7 @@ class SharedBlocks:
 
 
 def _take(source: Path, target: Path, published: str) -> None:
-    """Raises `OSError` where the file is not what was `published`, by its checksum."""
+    """Link or copy a file. Raises `OSError` if its checksum is not the `published` one."""
     if source.is_symlink():
         raise OSError(f"{source} is a link")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -106,7 +106,7 @@ def _regular(folder: Path) -> Iterator[Path]:
 
 
 def _transient(path: Path) -> bool:
-    """Whether a file is of use only while the compiler runs."""
+    """Whether only the running compiler needs a file."""
     return path.parent.name == "locks" or path.suffix in (".lock", ".tmp")
 
 
@@ -123,7 +123,7 @@ def _key() -> str | None:
 
 
 def _processor() -> list[str]:
-    """What decides which instructions it has: code is compiled for the very processor."""
+    """The properties of the processor that determine its instructions: code is compiled for exactly this processor."""
     first = read_cpuinfo().partition("\n\n")[0]
     if not first:
         return [platform.processor()]

@@ -1,11 +1,11 @@
-"""The step of a full batch as two CUDA graphs: its gradients, and the optimizer's update.
+"""Captures the step of a full batch as two CUDA graphs: the gradients, and the optimizer's update.
 
-A graph replays its kernels on the memory where they were captured, so that the host launches two graphs and no kernels.
-What differs from step to step lies in tensors that stay: the windows, and the learning rate, which AdamW then reads in
-float32. The generator of the GPU counts what a replay draws as if each kernel had been launched.
+A graph replays its kernels on the memory of their capture, so that the host launches two graphs instead of many
+kernels. Values that change from step to step are in fixed tensors: the windows, and the learning rate, which AdamW then
+reads in float32. Random draws of a replay advance the GPU's generator as in an eager step.
 
-A replay repeats nothing that a model does on the host. So the first captured step is compared with the same step as it
-is written, and a model that draws random numbers on the host, or changes attributes of its modules, is not captured.
+A replay does not repeat a model's actions on the host. The first captured step is therefore compared with the same step
+in eager mode, and a model that draws random numbers on the host, or changes attributes of its modules, is not captured.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from scalecore_torch.training.generators import other_random_state, restore_othe
 from scalecore_torch.training.micro_batches import step_state, with_batch_statistics
 
 WARM_UP = 3
-"""Steps before the capture: the optimizer, cuBLAS and losses make what they keep when they are first used."""
+"""Eager steps before the capture: the optimizer, cuBLAS and losses allocate persistent memory at first use."""
 TOLERANCE = 1e-3
-"""How far loss and gradient norm of the first replay may be from those of the step as it is written, as a share: sums
-of the same numbers in another order are nearer, other numbers for dropout are not."""
+"""Largest relative difference of loss and gradient norm between the first replay and the eager step: another order of
+summation differs less, other random numbers for dropout differ more."""
 
 
 class Replay(Protocol):
-    """What `torch.cuda.CUDAGraph` does."""
+    """The interface of `torch.cuda.CUDAGraph`."""
 
     def replay(self) -> None: ...
 
 
 class StepGraph:
-    """Makes the steps of full batches, once they are captured. `problem` says why they are not."""
+    """Captures and replays the steps of full batches. `problem` is the reason why they are not captured."""
 
     def __init__(
         self,
@@ -48,14 +48,14 @@ class StepGraph:
         sums: Sequence[Tensor],
         batch: int,
     ) -> None:
-        """`gradients` computes those of the windows [batch] from none, and adds loss, gradient norm and others to
-        `sums`, on the device of the module; its parameters have their places in memory.
+        """`gradients` computes the gradients of the windows [batch], and adds loss, gradient norm and others to `sums`,
+        on the device of the module; the addresses of its parameters are fixed.
         """
         self.problem: str | None = None
         self._module, self._sums = module, sums
         device = sums[0].device
         self.rate = torch.zeros((), device=device)
-        """The learning rate of `optimizer`, to be set before each step."""
+        """The learning rate of `optimizer`; set it before each step."""
         self._windows_B = torch.zeros(batch, dtype=torch.int64, device=device)
         self._passes, self._update = partial(gradients, self._windows_B), optimizer.step
         self._seen = 0
@@ -64,7 +64,7 @@ class StepGraph:
             group["lr"], group["capturable"] = self.rate, True
 
     def step(self, windows_B: Tensor) -> bool:
-        """Make the step of these windows; False where it must be launched as it is written."""
+        """Run the step of these windows; False if the caller must run it in eager mode."""
         if self.problem is not None or len(windows_B) != len(self._windows_B):
             return False
         if self._graphs is None:
@@ -82,13 +82,13 @@ class StepGraph:
         return True
 
     def give_up(self, problem: str) -> bool:
-        """Launch all further steps as they are written; whether that frees memory."""
+        """Run all further steps in eager mode. Returns whether that frees memory."""
         held, self._graphs, self.problem = self._graphs is not None, None, self.problem or problem
         return held
 
     def _captured(self) -> tuple[Replay, Replay] | None:
-        """Both graphs, the first of which has been replayed once; None where they would not be the step."""
-        self._module.train()  # an evaluation may have come before
+        """Both graphs, after one replay of the first; None if they would not reproduce the step."""
+        self._module.train()  # an evaluation may have changed the mode
         undo = step_state(
             self._module, self._sums, self._sums[0].device, normalised=with_batch_statistics(self._module)
         )
@@ -107,7 +107,7 @@ class StepGraph:
                 if not math.isclose(found - was, wanted - was, rel_tol=TOLERANCE):
                     raise ValueError(f"its {name} is {found - was:.6g} instead of {wanted - was:.6g}")
         except Exception as error:
-            # Whatever it is: the step as it is written meets it again if it has nothing to do with the capture.
+            # If the error is unrelated to the capture, the eager step raises it again.
             self.give_up(_said(error))
         else:
             return graphs
@@ -120,14 +120,14 @@ class StepGraph:
 
 
 def _said(error: BaseException) -> str:
-    """Its first line; that of the first where ending a failed capture failed too."""
+    """The first line of the error, or of the original error if ending a failed capture failed too."""
     while error.__context__ is not None:
         error = error.__context__
     return str(error).partition("\n")[0][:200] or type(error).__name__
 
 
 def _capture(function: Callable[[], object], *, after: Any) -> Any:
-    """A graph of what `function` launches, in the memory of the one that is replayed before it."""
+    """A graph of the kernels that `function` launches, in the memory pool of the graph replayed before it."""
     graph = torch.cuda.CUDAGraph()
     set_state = torch.cuda.set_rng_state
     try:
@@ -140,12 +140,12 @@ def _capture(function: Callable[[], object], *, after: Any) -> Any:
 
 
 def _refuse(*args: Any, **kwargs: Any) -> None:
-    """In a capture torch sets the state without effect: other numbers would be dropped than those of the first time."""
+    """In a capture torch sets the state without effect: recomputation would then drop other activations."""
     raise ValueError("it sets the state of the GPU's generator, as recomputed activations do")
 
 
 def _of_host(module: nn.Module) -> list[tuple[str, Any]]:
-    """What a pass may change that is not in the memory of tensors: attributes, and the state of generators."""
+    """The state outside tensors that a pass may change: attributes, and the state of generators."""
     attributes = [
         (f"changes {name!r} of {type(part).__name__}", value)
         for part in module.modules()
@@ -160,7 +160,7 @@ def _of_host(module: nn.Module) -> list[tuple[str, Any]]:
 
 
 def _difference(before: list[tuple[str, Any]], after: list[tuple[str, Any]]) -> str | None:
-    """What changed first; tensors by which they are."""
+    """The first change; tensors are compared by identity."""
     if len(before) != len(after):
         return "adds attributes to a module"
     for (what, one), (_, other) in zip(before, after, strict=True):

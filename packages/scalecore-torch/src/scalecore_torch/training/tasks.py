@@ -1,9 +1,9 @@
-"""A task binds head size, loss and metrics, so that none of them can be exchanged alone (guard G11).
+"""A task combines head size, loss and metrics, so that none of them can be replaced separately (guard G11).
 
-`val_loss` is the task's own loss of single windows, unweighted and unsmoothed, whatever a model is trained with:
-cross-entropy in nats, or the squared error of the forecast. So trials of different training losses are ranked by one
-yardstick, that of the baselines. Another training loss is in each line of the learning curve as `train_loss`, and over
-the validation windows as `val_training_loss`; a loss of pairs has no such sum.
+`val_loss` is the task's own loss of single windows, unweighted and unsmoothed, whatever the training loss:
+cross-entropy in nats, or the squared error of the forecast. Trials with different training losses and the baselines are
+therefore ranked by the same measure. The learning curve contains the training loss as `train_loss`, and over the
+validation windows as `val_training_loss`; a loss of pairs has no such sum.
 """
 
 from __future__ import annotations
@@ -34,27 +34,28 @@ from scalecore_torch.training.user_parts import Metric, UserParts
 
 @frozen(kw_only=True)
 class Task:
-    """`losses` [windows] are of single windows, so that means weigh every window alike whatever the batches were."""
+    """`losses` [windows] are losses of single windows, so that means weight all windows equally whatever the
+    batches."""
 
     name: str
     losses: Callable[[Tensor, Tensor], Tensor]
-    """The yardstick: its mean is `val_loss`."""
+    """The task's own loss: its mean is `val_loss`."""
     training: TrainingLoss
-    """What is minimised."""
+    """The training loss."""
     measure: Callable[[Tensor, Tensor], Measure]
     details: Callable[[Tensor, Tensor], dict[str, Any]]
     required_metrics: tuple[str, ...]
     own_loss: bool = True
-    """Whether the model is trained with the yardstick itself."""
+    """Whether the training loss is the task's own loss."""
     point: int = 0
-    """The output that is the forecast."""
+    """The index of the output that is the forecast."""
     own_metrics: Mapping[str, Metric] = field(factory=dict)
-    """Those of the user's by name."""
+    """The user's metrics by name."""
     scale: TargetScale | None = None
-    """Of a forecast's labels."""
+    """The scale of a forecast's labels."""
 
     def metrics(self, outputs_NC: Tensor, labels_N: Tensor) -> dict[str, Any]:
-        """All metrics of a split by name; what is not a number for each is in plain JSON types."""
+        """All metrics of a split by name: numbers or plain JSON types."""
         found: dict[str, Any] = values_of(self.measure(outputs_NC, labels_N), windows=len(labels_N))
         if self.training.over_windows and not self.own_loss:
             found["val_training_loss"] = float(self._training_loss(outputs_NC, labels_N)) / len(labels_N)
@@ -77,8 +78,8 @@ def task_named(
 ) -> Task:
     """The task that a target's definition names: `binary`, `multiclass` or `forecast`.
 
-    `loss` is what `scalecore_torch.loss_options.settled` gives; without it the task's own. `parts` are the loss and
-    metrics of the user's, `scale` is that of a forecast.
+    `loss` is the result of `scalecore_torch.loss_options.settled`, by default the task's own loss. `parts` are the
+    user's loss and metrics, `scale` is the scale of a forecast.
     """
     own, parts = settled(None, task=name, counts=()), parts or UserParts()
     task = partial(

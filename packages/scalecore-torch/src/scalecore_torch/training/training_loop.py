@@ -1,7 +1,6 @@
-"""Trains one trial: a loop that can be stopped at every step and continued as if it had not been.
+"""Trains one trial: a loop that can stop at every step and resume as if it had not stopped.
 
-Losses are sums over windows divided by the number of windows, whatever the micro-batches were. Test data is never
-touched here.
+Losses are sums over windows divided by the number of windows, whatever the micro-batches. Test data is not used here.
 """
 
 from __future__ import annotations
@@ -45,17 +44,16 @@ from scalecore_torch.training.tasks import Task
 from scalecore_torch.training.user_parts import UserParts
 from scalecore_torch.training.windows import WindowSource
 
-# A training loss this many times that of the first epoch, or of an untrained model, is an explosion and not a bad
-# epoch.
+# A training loss this many times the loss of the first epoch, or of an untrained model, has exploded.
 EXPLOSION = 100.0
 
 
 class TrainingLoop:
-    """One trial from its first to its last step.
+    """The training of one trial from its first to its last step.
 
     `train` and `validation` are window sources on the device of `module`. A forecast is trained on their scale (guard
-    G57): losses of steps, gradients and what counts as an explosion are of standardised labels. What is evaluated,
-    reported and compared is in the target's unit.
+    G57): losses of steps, gradients and the explosion limit use standardised labels. Evaluations, reports and
+    comparisons use the target's unit.
     """
 
     def __init__(
@@ -69,7 +67,7 @@ class TrainingLoop:
         validation: WindowSource,
         parts: UserParts | None = None,
     ) -> None:
-        """`parts` are optimizer and schedule of the user's."""
+        """`parts` are the user's optimizer and schedule."""
         self.module = module
         self.task = task
         self.plan = plan
@@ -94,26 +92,26 @@ class TrainingLoop:
         self.best_logits_NC: Tensor | None = None
         self.micro_batch = plan.micro_batch
         self.invariance: MicroBatchInvariance | None = None
-        """What splitting a batch means for this model; None before the first step."""
+        """The effect of splitting a batch for this model; None before the first step."""
         self._normalised = with_batch_statistics(module)
         self._order: tuple[int, Tensor] | None = None
-        # Sums stay on the device, so that no step waits for it; MPS has no double precision.
+        # Sums stay on the device, so that no step waits for it; MPS has no float64.
         self._real = torch.float32 if self.device.type == "mps" else torch.float64
         self._loss_sum = torch.zeros((), dtype=self._real, device=self.device)
         self._norm_sum = torch.zeros((), dtype=self._real, device=self.device)
         self._clipped = torch.zeros((), dtype=torch.int64, device=self.device)
         self._rate = self.learning_rate
         self.graph: StepGraph | None = None
-        """What makes steps of full batches where the policy says so; None before the first step."""
+        """The captured step of full batches, if the policy has graphs; None before the first step."""
         self._seconds_per_checkpoint = 0.0
-        # The windows of a micro-batch are gathered into the same memory each time.
+        # Buffer into which the windows of each micro-batch are gathered.
         shape = (min(plan.micro_batch, len(train)), train.context, train.features)
         self._windows_MTF = torch.empty(shape, device=self.device)
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
     def run(self, monitor: TrainingMonitor) -> Literal["completed", "stopped", "pruned"]:
-        """Train to the end, or until told to stop or prune. Raises `Diverged`."""
+        """Train to the end, or until the monitor stops or prunes the trial. Raises `Diverged`."""
         saved = time.monotonic()
         while not self._finished():
             state = self.progress
@@ -121,7 +119,7 @@ class TrainingLoop:
             while state.step < self.steps_per_epoch:
                 asked = time.monotonic()
                 action = monitor.step(epoch=state.epoch, step=state.step, phase="train")
-                started += time.monotonic() - asked  # a pause is no training time
+                started += time.monotonic() - asked  # a pause is not training time
                 if action != "go_on" or self._due(saved):
                     state.epoch_seconds += self._seconds_since(started)
                     if action != "prune":
@@ -140,7 +138,7 @@ class TrainingLoop:
         return "completed"
 
     def optimizer_step(self) -> None:
-        """One step over one effective batch, in micro-batches whose gradients add up to that of the whole."""
+        """Run one optimizer step over one effective batch, with gradient accumulation over micro-batches."""
         state = self.progress
         first = state.step * self.plan.effective_batch
         indices_B = self._epoch_order()[first : first + self.plan.effective_batch]
@@ -158,12 +156,12 @@ class TrainingLoop:
             self.optimizer.step()
         state.step += 1
         state.total_steps += 1
-        # Reading a number waits for a GPU; a NaN stays in the sum, so that looking now and then finds it as surely.
+        # Reading a number waits for the GPU. A NaN stays in the sum, so an occasional check is enough.
         if self.device.type == "cpu" or state.step % 32 == 0:
             self._check_finite(float(self._loss_sum))
 
     def _set_rate(self, rate: float) -> None:
-        """The learning rate of the next step: a number, or where steps are captured a tensor in float32."""
+        """Set the learning rate of the next step: a number, or for captured steps a float32 tensor."""
         self._rate = rate
         if self.policy.launches == "graph":
             if self.graph is None:
@@ -182,7 +180,7 @@ class TrainingLoop:
             group["lr"] = rate
 
     def _gradients(self, indices_B: Tensor, *, passes: Callable[[Tensor], None]) -> None:
-        """The gradients of a step, clipped, from none; and its share of the epoch's sums."""
+        """Compute the clipped gradients of a step, and add its values to the epoch's sums."""
         self.module.train()
         self.optimizer.zero_grad(set_to_none=True)
         passes(indices_B)
@@ -193,20 +191,20 @@ class TrainingLoop:
             self._clipped += norm > limit
 
     def logits(self, x_MTF: Tensor) -> Tensor:
-        """Logits [M, C] of a training pass, computed as the policy says, and float32 for the loss whatever that is."""
+        """Logits [M, C] of a training pass in the policy's precision, converted to float32 for the loss."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.policy.precision == "bf16"):
             logits_MC: Tensor = self.module(x_MTF)
         return logits_MC.float()
 
     def cast_weights(self) -> AbstractContextManager[None]:
-        """Within, weights of linear layers are cast all at once, where the policy says so."""
+        """A context in which all weights of linear layers are cast at once, if the policy requires it."""
         at_once = self.policy.launches == "few" and self.policy.precision == "bf16"
         return cast_at_once(self.module) if at_once else nullcontext()
 
     def _accumulate(self, indices_B: Tensor) -> None:
-        """Add up the gradients of a step; when memory runs out, again with half the micro-batch, as often as it takes.
+        """Accumulate the gradients of a step. If memory runs out, repeat with half the micro-batch until it fits.
 
-        Raises `StepOutOfMemory` where a single window is too much.
+        Raises `StepOutOfMemory` if a single window does not fit.
         """
         while True:
             undo = step_state(self.module, (self._loss_sum,), self.device, normalised=self._normalised)
@@ -219,34 +217,34 @@ class TrainingLoop:
                 reason = " ".join(str(error).split())[:200]
             else:
                 if drew is not None:
-                    sums = self.task.training.over_windows  # else the loss compares the windows of a micro-batch
+                    sums = self.task.training.over_windows  # otherwise the loss compares windows of a micro-batch
                     found = invariance(self.module, drew=not same_random_state(drew, random_state(self.device)))
                     self.invariance = found if sums else "not_invariant"
                 return
-            # Not within `except`: the traceback of the error holds on to the activations of the failed pass, which are
-            # local to a method of their own, so that none is left here.
+            # Not within `except`: the error's traceback keeps the activations of the failed pass alive. They are local
+            # to `_passes`, so that none are left here.
             undo()
-            # What captured steps hold may be all that lacks.
+            # Freeing the captured steps may be enough.
             if self.graph is None or not self.graph.give_up(f"memory ran out: {reason}"):
                 self._halve(reason, largest=len(indices_B))
 
     def _passes(self, indices_B: Tensor) -> None:
-        """Forward and backward passes of all micro-batches of a step."""
+        """Run forward and backward passes of all micro-batches of a step."""
         parts = torch.split(indices_B, self.micro_batch)
-        # torch keeps weights that it has cast until the outermost autocast ends: here, casts of one micro-batch serve
-        # the next ones. A single one would keep them through its backward pass for nothing.
+        # torch keeps cast weights until the outermost autocast ends: here, later micro-batches reuse them. A single
+        # micro-batch would only keep them longer, through its backward pass.
         kept = torch.autocast(self.device.type, enabled=False) if len(parts) > 1 else nullcontext()
         with kept, self.cast_weights():
             for micro_M in parts:
                 x_MTF, y_M = self.train.batch(micro_M, out=self._windows_MTF)
                 loss = self.task.training.total(self.logits(x_MTF), y_M)
-                # Divided by the windows of the whole step: a short last micro-batch, or a short last step, weighs what
-                # it holds.
+                # Divided by the windows of the whole step, so that every window has the same weight, also in a short
+                # last micro-batch.
                 torch.autograd.backward(loss / len(indices_B))
                 self._loss_sum += loss.detach()
 
     def _halve(self, reason: str, *, largest: int) -> None:
-        """Go on with half the micro-batch, or with half of what the step has where that is less."""
+        """Halve the micro-batch, or the number of the step's windows if that is smaller."""
         had = min(self.micro_batch, largest)
         if had == 1:
             message = f"a step does not fit even with a micro-batch of 1: {reason}"
@@ -257,7 +255,7 @@ class TrainingLoop:
         state.halvings.append(halving)
 
     def batching(self) -> dict[str, Any]:
-        """For the record: the micro-batch in the end, how it came to be halved, and what that means for this model."""
+        """For the record: the final micro-batch, the halvings, and their effect on this model."""
         return {
             "micro_batch": self.micro_batch,
             "halvings": self.progress.halvings,
@@ -267,13 +265,13 @@ class TrainingLoop:
     def evaluate(self, source: WindowSource, *, limit: int | None = None) -> tuple[float, dict[str, Any], Tensor]:
         """Mean loss, metrics and logits[windows, outputs] of a split, or of its first `limit` windows.
 
-        Computed as the policy says, as a retrained model is used; forecasts are in the target's unit.
+        Uses the policy's precision, like the evaluation of a retrained model; forecasts are in the target's unit.
         """
         batch = max(EVALUATION_BATCH, self.micro_batch)
         logits_NC = all_logits(self.module, source, evaluation=self.policy.evaluation, batch=batch, limit=limit)
-        assert logits_NC is not None  # nobody interrupts it
+        assert logits_NC is not None  # only a callback could interrupt it
         labels_N = source.labels[: len(logits_NC)]
-        # From the logits that are kept, so that whoever computes the loss from them finds the same number.
+        # From the stored logits, so that a loss computed from them later is the same number.
         loss = float(self.task.losses(logits_NC, labels_N).double().mean())
         return loss, self.task.metrics(logits_NC, labels_N), logits_NC
 
@@ -335,19 +333,19 @@ class TrainingLoop:
         return state.epoch > self.epochs or (patience is not None and state.stale_epochs >= patience)
 
     def _objective(self, line: Mapping[str, Any]) -> float | None:
-        """None where a metric of the user's has no value: such an epoch is never the best one."""
+        """The epoch's objective; None if a user's metric has no value: such an epoch is never the best one."""
         value = objective_value(line, metric=self.plan.metric, direction=self.plan.direction)
         if value is None and self.plan.metric not in self.task.own_metrics:
             raise ValueError(f"objective.metric {self.plan.metric!r} has no value in epoch {line['epoch']}")
         return value
 
     def _supported(self, line: Mapping[str, Any]) -> bool:
-        """Whether the objective is over as many windows as the plan asks for (guard G19)."""
+        """Whether the objective covers as many windows as the plan requires (guard G19)."""
         count = denominator(self.plan.metric, line.get("confusion_matrix"))
         return count is None or count >= self.plan.min_denominator
 
     def _rank(self, line: Mapping[str, Any]) -> tuple[bool, float]:
-        """The larger, the better."""
+        """Sort key of an epoch: larger is better."""
         value = self._objective(line)
         if value is None:
             return False, -math.inf
@@ -357,20 +355,20 @@ class TrainingLoop:
         return value < than - by if self.plan.direction == "minimize" else value > than + by
 
     def value(self) -> float | None:
-        """The objective as its reduction says: of the best epoch or of the last one (guard G05).
+        """The objective of the best or the last epoch, according to the plan's reduction (guard G05).
 
-        None before the first, and where a metric of the user's has no value there.
+        None before the first epoch, and if a user's metric has no value there.
         """
         line = self.progress.best if self.plan.reduction == "best" else self.last
         return None if line is None else self._objective(line)
 
     last: dict[str, Any] | None = None
-    """The line of the last epoch that ended."""
+    """The line of the last completed epoch."""
 
     def _epoch_order(self) -> Tensor:
-        """[windows] the permutation of this epoch.
+        """The permutation [windows] of this epoch.
 
-        A function of seed and epoch, so that a position in it is two numbers.
+        It is a function of seed and epoch, so that epoch and step determine a position in it.
         """
         epoch = self.progress.epoch
         if self._order is None or self._order[0] != epoch:
@@ -383,7 +381,7 @@ class TrainingLoop:
             raise Diverged(f"training loss is {loss} in epoch {self.progress.epoch}, step {self.progress.step}")
 
     def _seconds_since(self, started: float) -> float:
-        """Seconds until all steps are done: those of a GPU are only queued when their call returns."""
+        """Seconds until all steps are done: a GPU's steps are only queued when their calls return."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         elif self.device.type == "mps":
@@ -393,7 +391,7 @@ class TrainingLoop:
     # --- checkpoints ------------------------------------------------------------------------------------------------
 
     def _due(self, saved: float) -> bool:
-        # At most 2 % of the time goes into checkpoints, however large the model.
+        # Checkpoints take at most 2 % of the time, however large the model is.
         pause = max(self.plan.checkpoint_every, 50 * self._seconds_per_checkpoint)
         return time.monotonic() - saved >= pause
 
@@ -403,7 +401,7 @@ class TrainingLoop:
         self._seconds_per_checkpoint = time.monotonic() - started
 
     def state(self) -> dict[str, Any]:
-        """Tensors and plain values only, so that it can be read back without executing anything."""
+        """The state as tensors and plain values, so that it can be loaded without executing code."""
         state = self.progress
         state.loss_sum, state.norm_sum = float(self._loss_sum), float(self._norm_sum)
         state.clipped = int(self._clipped)
@@ -418,12 +416,12 @@ class TrainingLoop:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Continue from what `state` returned; call it on a trainer built with the same arguments."""
+        """Resume from the result of `state`; call it on a training loop built with the same arguments."""
         self.module.load_state_dict(state["module"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.graph = None
         self.progress = LoopState(**state["progress"])
-        # What ran out of memory before would again.
+        # A micro-batch that ran out of memory once would do so again.
         self.micro_batch = min([self.micro_batch, *(one["to"] for one in self.progress.halvings)])
         self._loss_sum.fill_(self.progress.loss_sum)
         self._norm_sum.fill_(self.progress.norm_sum)

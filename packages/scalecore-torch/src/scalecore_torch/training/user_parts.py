@@ -1,4 +1,4 @@
-"""What an attempt makes of the code that its experiment names by import path."""
+"""The losses, metrics, optimizers and schedules that an experiment names by import path, as an attempt uses them."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from scalecore_torch.user_code import UserCode, UserPart, name_of
 from scalecore_torch.user_code_checks import make_optimizer, share_of, takes_decay, value_problem
 
 Metric = Callable[[Tensor, Tensor], float | None]
-"""Of outputs [windows, outputs] and labels [windows] in the target's unit; None where it is not defined."""
+"""From outputs [windows, outputs] and labels [windows] in the target's unit; None if undefined."""
 
 
 @frozen(kw_only=True)
 class OwnOptimizer:
-    """Makes the optimizer of parameter groups."""
+    """Builds the optimizer from parameter groups."""
 
     make: Callable[..., torch.optim.Optimizer]
     decays: bool
-    """Whether it takes `weight_decay`."""
+    """Whether it accepts `weight_decay`."""
 
 
 @frozen(kw_only=True)
 class UserParts:
-    """What takes the place of scalecore's own; None where nothing does."""
+    """The user's replacements for scalecore's own parts; None without one."""
 
     loss: TrainingLoss | None = None
     metrics: Mapping[str, Metric] = field(factory=dict)
@@ -45,7 +45,7 @@ class UserParts:
 
 
 def user_parts(own: UserCode | None) -> UserParts:
-    """The code of `own`, imported. Raises `ChangedFileError` where a file is not what the driver checked."""
+    """The imported code of `own`. Raises `ChangedFileError` if a file differs from the one that the driver checked."""
     if own is None:
         return UserParts()
     optimizer = schedule = None
@@ -72,7 +72,7 @@ def _imported(part: UserPart) -> Any:
 
 @contextmanager
 def _naming(label: str) -> Iterator[None]:
-    """An error of the user's code names it; what memory or the device are to blame for stays what it is."""
+    """Name the user's code in its errors; memory and device errors pass unchanged."""
     try:
         yield
     except Exception as error:
@@ -87,7 +87,7 @@ def _loss(part: UserPart) -> TrainingLoss:
     buffers = list(made.buffers()) if isinstance(made, torch.nn.Module) else []
 
     def on(device: torch.device) -> Any:
-        """The loss with its buffers on the device: it is asked for evaluations on the CPU too."""
+        """The loss with its buffers on the device; evaluations call it on the CPU too."""
         if not buffers or buffers[0].device == device:
             return made
         if device not in elsewhere:
@@ -115,23 +115,23 @@ def _share(function: Any, label: str, step: int, warmup_steps: int, total_steps:
 
 
 def _measured(function: Any, label: str, outputs_NC: Tensor, labels_N: Tensor) -> float | None:
-    """None where it returns None, NaN or an infinity."""
+    """None if the function returns None, NaN or an infinity."""
     arrays = [one.numpy() for one in (outputs_NC, labels_N)]
     for one in arrays:
-        one.flags.writeable = False  # they are those of the predictions that are kept
+        one.flags.writeable = False  # the stored predictions share these arrays
     with _naming(label):
         found = function(*arrays)
     try:
         value = math.nan if found is None else float(found)
     except (TypeError, ValueError):
         raise RefusedError(
-            f"{label} returned {type(found).__name__}, where a number is expected, or None where it has no value"
+            f"{label} returned {type(found).__name__}, expected a number, or None if the metric is undefined"
         ) from None
     return value if math.isfinite(value) else None
 
 
 def optimizer_problem(own: UserCode, *, device: torch.device) -> str | None:
-    """Why a trial could not be continued from its checkpoint: it holds tensors and plain values only."""
+    """Why a trial with this optimizer could not resume: a checkpoint contains only tensors and plain values."""
     if own.optimizer is None:
         return None
     factory, layer = _imported(own.optimizer), torch.nn.Linear(4, 4, device=device)
@@ -148,7 +148,7 @@ def optimizer_problem(own: UserCode, *, device: torch.device) -> str | None:
     except Exception as error:
         reason = str(error).partition("\n")[0][:200]
         return (
-            f"{own.optimizer.use.label} keeps a state that no checkpoint can hold ({type(error).__name__}: {reason}); "
-            "its state_dict() must be of tensors, numbers, text, lists and dictionaries"
+            f"{own.optimizer.use.label} has a state that cannot be stored in a checkpoint ({type(error).__name__}: "
+            f"{reason}); its state_dict() must contain only tensors, numbers, strings, lists and dictionaries"
         )
     return None

@@ -1,6 +1,6 @@
-"""Weights as safetensors: names, shapes and numbers, and nothing in the file that could be executed.
+"""Stores weights as safetensors files, which contain no executable code.
 
-The best epoch's weights are kept while a model is trained for use, in one file for each epoch that was the best so far.
+While a model is retrained, each epoch that is the best so far has its weights in a file.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from scalecore_torch.training.training_loop import TrainingLoop
 
 
 def save_weights(path: Path, module: nn.Module) -> None:
-    """Write all parameters and buffers as `path`, whole or not at all, and flushed to the disk."""
-    # Tensors that share memory are refused by the format: each gets its own. No other is copied: beside the gradients,
-    # which are still there at the end of an epoch, a second set of weights would be the peak of a large model.
+    """Write all parameters and buffers to `path` atomically and flush them to disk."""
+    # The format refuses tensors that share memory, so these are copied. No others are: with the gradients, which still
+    # exist at the end of an epoch, a second set of weights would raise a large model's peak memory.
     tensors: dict[str, Tensor] = {}
     taken: set[int] = set()
     for name, tensor in module.state_dict().items():
@@ -34,7 +34,7 @@ def save_weights(path: Path, module: nn.Module) -> None:
 
 
 def load_weights(path: Path, module: nn.Module) -> None:
-    """Put the weights of `path` into `module`; a `DataError` where the file is not a whole one of this model."""
+    """Load the weights in `path` into `module`. Raises `DataError` if the file is damaged or of another model."""
     try:
         module.load_state_dict(load_file(path))
     except (OSError, SafetensorError, RuntimeError) as error:
@@ -43,10 +43,10 @@ def load_weights(path: Path, module: nn.Module) -> None:
 
 
 class KeepBest:
-    """Stands between trainer and monitor, and keeps the weights of the best epoch so far in the attempt's folder.
+    """Wraps the monitor and stores the weights of the best epoch so far in the attempt's folder.
 
-    `earlier` are the folders of the attempts that this one goes on from, newest first. A file is deleted when no
-    checkpoint that a continuation may fall back on, the newest and the one before, has its epoch as the best.
+    `earlier` are the folders of the attempts that this one resumes, newest first. A file is deleted once its epoch is
+    no longer the best one in either of the last two checkpoints, which a resumed attempt may load.
     """
 
     def __init__(
@@ -57,13 +57,13 @@ class KeepBest:
         self._folder = folder
         self._earlier = earlier
         self._needed: list[int | None] = []
-        """Best epoch at each of the last two checkpoints; None before the first epoch."""
+        """Best epoch in each of the last two checkpoints; None before the first epoch."""
 
     def step(self, *, epoch: int, step: int, phase: str) -> Literal["go_on", "stop", "prune"]:
         return self._monitor.step(epoch=epoch, step=step, phase=phase)
 
     def epoch(self, line: Mapping[str, Any]) -> None:
-        """Called at the end of an epoch, when the weights are still those that were evaluated."""
+        """Store the weights at the end of an epoch, while they are still the evaluated ones."""
         if line["epoch"] == self._best():
             save_weights(self._folder / _name(line["epoch"]), self._trainer.module)
         self._monitor.epoch(line)
@@ -73,7 +73,7 @@ class KeepBest:
         before = seal.stat().st_mtime_ns if seal.exists() else None
         self._monitor.checkpoint(state)
         if not seal.exists() or seal.stat().st_mtime_ns == before:
-            return  # it could not be written: the older ones are still what a continuation has
+            return  # it could not be written: a resumed attempt loads the older ones
         self._needed = [*self._needed[-1:], self._best()]
         if len(self._needed) == 2:
             kept = {_name(epoch) for epoch in self._needed if epoch is not None}
@@ -84,7 +84,7 @@ class KeepBest:
     def path(self) -> Path | None:
         """The file with the weights of the best epoch; None before the first.
 
-        Raises `StudyError` where it is gone.
+        Raises `StudyError` if it is missing.
         """
         best = self._best()
         if best is None:
@@ -92,7 +92,7 @@ class KeepBest:
         for folder in (self._folder, *self._earlier):
             if (folder / _name(best)).is_file():
                 return folder / _name(best)
-        raise StudyError(f"the weights of the best epoch, {best}, are gone from {self._folder.parent}")
+        raise StudyError(f"the weights of the best epoch, {best}, are missing in {self._folder.parent}")
 
     def _best(self) -> int | None:
         best = self._trainer.progress.best

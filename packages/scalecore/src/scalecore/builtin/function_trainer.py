@@ -202,7 +202,7 @@ def _parameter(name: str, values: Sequence[Value]) -> Hyperparameter:
 def _call_problem(found: Any, *, label: str) -> str | None:
     """Return why `found` cannot be called with one trial; None if it can."""
     if not callable(found):
-        return f"{label} cannot be called: it is of type {type(found).__name__}"
+        return f"{label} is not callable: its type is {type(found).__name__}"
     try:
         inspect.signature(found).bind(None)
     except TypeError as error:
