@@ -1,4 +1,4 @@
-"""A tiny prepared data set, and a builder of trainers on it."""
+"""A tiny prepared data set, and a builder of training loops on it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ROWS, CONTEXT = 700, 6
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random walk whose direction is to be predicted, prepared in a folder."""
+    """A prepared data set: a random walk with its direction as target."""
     generator = np.random.default_rng(7)
     close = np.exp(np.cumsum(generator.normal(0, 0.01, ROWS)))
     target = target_of(TargetOptions(kind="direction"))
@@ -62,8 +62,8 @@ class Net(nn.Module):
 
 
 class Failing(nn.Module):
-    """One weight on the feature `feature`; from its call number `call` on, from 1, its outputs are `factor` times as
-    large."""
+    """One weight on the feature `feature`; from its call number `call` on (counted from 1), outputs are multiplied by
+    `factor`."""
 
     def __init__(self, *, call: int, factor: float, feature: int = 0) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class Failing(nn.Module):
 
 @pytest.fixture
 def trainer_of(prepared: Path) -> Callable[..., TrainingLoop]:
-    """Build a trainer; keyword arguments change the plan or the hyper-parameters."""
+    """Build a training loop; keyword arguments change the plan or the hyper-parameters."""
 
     def build(
         module: nn.Module | None = None,

@@ -40,10 +40,10 @@ class Watcher:
 SETTINGS: dict[str, Any] = {"hyperparameters": {"learning_rate": 0.3, "epochs": 8}}
 
 
-def test_the_kept_logits_are_of_the_best_epoch_also_after_interruptions(
+def test_stored_logits_are_from_the_best_epoch_also_after_interruptions(
     trainer_of: Build, prepared: Path, tmp_path: Path
 ) -> None:
-    """Continued many times, a trial keeps the same file as without interruption: that of its best epoch, not its last.
+    """A trial resumed many times stores the same file as an uninterrupted one, from its best epoch, not its last.
 
     The mean of the losses in the file is the best epoch's validation loss.
     """
@@ -67,8 +67,9 @@ def test_the_kept_logits_are_of_the_best_epoch_also_after_interruptions(
     np.testing.assert_array_equal(predictions.labels, np.load(prepared / "labels.npy")[rows])
 
 
-def test_logits_of_another_epoch_are_never_kept(trainer_of: Build, prepared: Path, tmp_path: Path) -> None:
-    """Logits whose loss is not the best epoch's are an error, and nothing is written; before an epoch there is none."""
+def test_logits_of_another_epoch_are_never_stored(trainer_of: Build, prepared: Path, tmp_path: Path) -> None:
+    """Logits with another loss than the best epoch's raise an error and nothing is written; before the first epoch
+    there are none."""
     trainer = trainer_of(**SETTINGS)
     assert write_best(trainer, prepared, tmp_path / "a.npz") is None
     trainer.run(Watcher())

@@ -1,4 +1,4 @@
-"""Weights cast to bfloat16 all at once: the numbers of autocast, whatever the model."""
+"""Casting all weights to bfloat16 at once computes the same numbers as autocast, for every model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FEW = Policy(precision="bf16", launches="few", why={})
 
 
 class Unused(Net):
-    """Has a linear layer that no forward pass uses, and one that each uses twice."""
+    """A model with an unused linear layer, and one that each forward pass uses twice."""
 
     def __init__(self) -> None:
         super().__init__(dropout=0.0)
@@ -37,7 +37,7 @@ class Unused(Net):
 
 
 class Tied(Net):
-    """Two layers share one weight."""
+    """A model with two layers that share one weight."""
 
     def __init__(self) -> None:
         super().__init__(dropout=0.0)
@@ -49,7 +49,7 @@ class Tied(Net):
 
 
 class Peeks(Net):
-    """Computes with a weight of a linear layer by itself."""
+    """A model that uses a linear layer's weight directly."""
 
     def forward(self, x_BTF: torch.Tensor) -> torch.Tensor:
         return super().forward(x_BTF) * self.layers[1].weight.square().sum()
@@ -64,8 +64,9 @@ def trained(trainer: TrainingLoop, policy: Policy) -> Mapping[str, Any]:
 
 @pytest.mark.parametrize("make", [Net, Deep, Unused, Tied])
 @pytest.mark.parametrize("micro_batch", [64, 24])
-def test_training_is_that_of_autocast_to_the_last_bit(trainer_of: Build, make: Any, micro_batch: int) -> None:
-    """Weights, moments and losses after an epoch with short batches; a layer without a gradient is not decayed."""
+def test_training_is_bitwise_equal_to_autocast(trainer_of: Build, make: Any, micro_batch: int) -> None:
+    """Weights, moments and losses are compared after an epoch with short batches; a layer without a gradient has no
+    decay."""
     states = []
     for policy in (FEW, evolve(FEW, launches="plain")):
         torch.manual_seed(1)
@@ -79,8 +80,8 @@ def test_training_is_that_of_autocast_to_the_last_bit(trainer_of: Build, make: A
     assert all(torch.equal(one["exp_avg_sq"], others[key]["exp_avg_sq"]) for key, one in moments.items())
 
 
-def test_recomputed_activations_are_the_same_too(trainer_of: Build) -> None:
-    """Blocks that are computed again in the backward pass find the same copies."""
+def test_recomputed_activations_are_equal_too(trainer_of: Build) -> None:
+    """Blocks recomputed in the backward pass use the same copies."""
     states = []
     for policy in (FEW, evolve(FEW, launches="plain")):
         trainer = trainer_of(Deep(), micro_batch=24)
@@ -89,8 +90,8 @@ def test_recomputed_activations_are_the_same_too(trainer_of: Build) -> None:
     assert all(torch.equal(one, states[1][name]) for name, one in states[0].items())
 
 
-def test_parameters_are_in_their_places_afterwards() -> None:
-    """Also where the forward pass fails; only what linear layers have for themselves is replaced."""
+def test_parameters_are_restored_afterwards() -> None:
+    """Also if the forward pass fails; only parameters owned by a single linear layer are replaced."""
     module = Tied()
     before = dict(module.named_parameters(remove_duplicate=False))
 
@@ -109,8 +110,8 @@ def test_parameters_are_in_their_places_afterwards() -> None:
 
 
 @pytest.mark.parametrize(("make", "same"), [(Net, True), (Deep, True), (Tied, True), (Peeks, False)])
-def test_a_model_that_uses_its_weights_otherwise_is_found(trainer_of: Build, make: Any, same: bool) -> None:
-    """Before the first step, on windows of the data; nothing is drawn and nothing changes."""
+def test_a_model_that_uses_its_weights_directly_is_detected(trainer_of: Build, make: Any, same: bool) -> None:
+    """The check runs before the first step on windows of the data, and changes neither random state nor buffers."""
     trainer = trainer_of(make())
     x_BTF, _ = trainer.train.batch(torch.arange(2))
     before, random = trainer.state()["module"], torch.get_rng_state()
@@ -121,16 +122,16 @@ def test_a_model_that_uses_its_weights_otherwise_is_found(trainer_of: Build, mak
     assert all(one.grad is None for one in trainer.module.parameters())
 
 
-def test_a_cpu_has_no_launches(trainer_of: Build) -> None:
-    """What is asked for has no effect there, and the record says so."""
+def test_launches_have_no_effect_on_a_cpu(trainer_of: Build) -> None:
+    """The record contains the reason."""
     found = settle(make_attempt_spec(precision="bf16", launches="few"), trainer_of())
-    assert (found.launches, found.why["launches"]) == ("plain", "there are none on cpu")
+    assert (found.launches, found.why["launches"]) == ("plain", "no effect on cpu")
 
 
 @needs_compiler
-@pytest.mark.filterwarnings("ignore")  # torch warns about what its own compiler does
-def test_compiled_blocks_take_the_copies(trainer_of: Build, tmp_path: Any) -> None:
-    """They are compiled with them once, and train as near to the blocks as written as without copies."""
+@pytest.mark.filterwarnings("ignore")  # torch warns about its own compiler
+def test_compiled_blocks_use_the_copies(trainer_of: Build, tmp_path: Any) -> None:
+    """They are compiled once with the copies, and train as close to eager blocks as without copies."""
     trainer = of_policy(trainer_of(Deep()), evolve(FEW, compile="block"), tmp_path)
     with torch._dynamo.config.patch(error_on_recompile=True):
         compiled = trained(trainer, trainer.policy)

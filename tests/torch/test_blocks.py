@@ -47,7 +47,7 @@ class Deep(nn.Module):
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_recomputing_the_blocks_changes_no_bit(trainer_of: Build, dropout: float) -> None:
-    """Weights, curve and metrics are equal with and without it, with accumulation, with dropout too."""
+    """Weights, curve and metrics are equal with and without recomputation, also with accumulation and dropout."""
     trainers = []
     for recompute in (False, True):
         torch.manual_seed(1)
@@ -64,15 +64,15 @@ def test_recomputing_the_blocks_changes_no_bit(trainer_of: Build, dropout: float
     assert min(calls[1]) > max(calls[0]), "nothing was computed again"
 
 
-def test_a_module_that_names_no_blocks_is_left_alone() -> None:
-    """Nothing is wrapped, and the number says so."""
+def test_a_module_without_blocks_is_unchanged() -> None:
+    """Nothing is wrapped, and the returned number is 0."""
     module = nn.Sequential(nn.Linear(2, 2))
     assert repeated_blocks(module) == []
     assert checkpoint_blocks(module) == 0
 
 
-def test_blocks_that_are_none_of_the_modules_are_refused() -> None:
-    """The error names the class and what it named."""
+def test_blocks_that_are_not_submodules_are_refused() -> None:
+    """The error contains the class and the returned value."""
 
     class Wrong(nn.Module):
         def repeated_blocks(self) -> list[str]:

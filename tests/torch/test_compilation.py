@@ -1,4 +1,4 @@
-"""Compiled blocks in the trainer: the same learning, continued to the last bit, in float32 and in bfloat16."""
+"""Compiled blocks in the training loop: they learn alike and resume bitwise equal, in float32 and in bfloat16."""
 
 from __future__ import annotations
 
@@ -74,17 +74,17 @@ def of_policy(trainer: TrainingLoop, chosen: Policy, folder: Path) -> TrainingLo
 
 
 @needs_compiler
-@pytest.mark.filterwarnings("ignore")  # torch warns about what its own compiler does
+@pytest.mark.filterwarnings("ignore")  # torch warns about its own compiler
 def test_an_interrupted_compiled_trial_equals_the_uninterrupted_one_bit_for_bit(
     trainer_of: Build, tmp_path: Path
 ) -> None:
-    """In bfloat16, stopped before a short batch: the same weights and curve, and near those of float32."""
+    """In bfloat16, stopped before a short batch: weights and curve are equal, and close to float32's."""
     chosen = policy("bf16", "block")
     whole = of_policy(trainer_of(Deep(), hyperparameters=EPOCHS), chosen, tmp_path)
     assert not (tmp_path / "compiled").exists()
     assert whole.run(Watcher()) == "completed"
     trainer = of_policy(trainer_of(Deep(), hyperparameters=EPOCHS), chosen, tmp_path)
-    # After the last full batch of an epoch: what goes on begins with the short one.
+    # After the last full batch of an epoch, so that the resumed trial starts with the short one.
     assert trainer.run(Watcher(stop_at=2 * trainer.steps_per_epoch - 1, folder=tmp_path)) == "stopped"
     found = checkpoint.load_newest([tmp_path])
     assert found is not None
@@ -102,8 +102,8 @@ def test_an_interrupted_compiled_trial_equals_the_uninterrupted_one_bit_for_bit(
     assert not all(torch.equal(a, b) for a, b in zip(weights(plain), weights(whole), strict=True))
 
 
-def test_compiled_blocks_serve_full_training_batches_only() -> None:
-    """A shorter batch, and every evaluation, run as written; the module's names stay as they are."""
+def test_only_full_training_batches_use_compiled_blocks() -> None:
+    """Shorter batches and all evaluations run in eager mode; the module's names do not change."""
     module, used = Deep(), []
     names = list(module.state_dict())
     written = [block.forward for block in module.blocks]
@@ -122,8 +122,8 @@ def test_compiled_blocks_serve_full_training_batches_only() -> None:
     assert used == [1, 1, 1]
 
 
-def test_warming_up_leaves_no_trace() -> None:
-    """Weights, buffers and random state are as before, and gradients are cleared."""
+def test_warm_up_restores_the_state() -> None:
+    """Weights, buffers and random state are unchanged, and gradients are cleared."""
     module = Deep()
     x = torch.randn(8, CONTEXT, 3)
     before, generator = {k: v.clone() for k, v in module.state_dict().items()}, torch.get_rng_state()
@@ -135,8 +135,10 @@ def test_warming_up_leaves_no_trace() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_compiler_that_fails_is_a_reason_and_not_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the C++ compiler complains of is told; running out of memory is not taken for it."""
+def test_a_failing_compiler_is_reported_and_does_not_end_the_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reason contains the C++ compiler's error; an out-of-memory error is not treated as one."""
     broken = tmp_path / "broken-compiler"
     broken.write_text("#!/bin/sh\nexit 3\n")
     broken.chmod(0o755)
@@ -156,36 +158,36 @@ def test_a_compiler_that_fails_is_a_reason_and_not_the_end(tmp_path: Path, monke
         warm_up(out_of_memory, module, device=torch.device("cpu"))
 
 
-def test_a_policy_that_cannot_be_kept_is_told(trainer_of: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Going on without the compiler that the trial began with computes on, with a warning."""
+def test_a_policy_that_cannot_be_kept_is_a_warning(trainer_of: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trial resumed without the compiler that it started with continues, with a warning."""
     monkeypatch.setenv("CXX", "no-such-compiler")
     warnings: list[str] = []
     kept = settle(make_attempt_spec(), trainer_of(Deep()), earlier=policy("bf16", "block").plain(), warnings=warnings)
     assert (kept.precision, kept.compile) == ("bf16", "off")
     assert warnings == [
         "continuing without compiled blocks, so results may differ in the last digits: no C++ compiler is found "
-        "(no-such-compiler; the variable CXX names another one)"
+        "(no-such-compiler; set CXX to use another one)"
     ]
 
 
-def test_the_trial_itself_decides(trainer_of: Build) -> None:
-    """From the spec's settings, its FLOPs, the windows, the epochs and the module's blocks."""
+def test_the_content_of_the_trial_decides(trainer_of: Build) -> None:
+    """The policy follows from the spec's settings, FLOPs, windows, epochs and the module's blocks."""
     long = make_attempt_spec(precision="bf16", compile="auto", flops=10**11)
     chosen = settle(long, trainer_of(Deep()))
     assert chosen.precision == "bf16"
     assert chosen.compile == ("block" if shutil.which("g++") else "off")
     assert settle(long, trainer_of()).why["compile"] == (
-        "auto: the model names no blocks (repeated_blocks or compile_blocks)"
+        "auto: the model declares no blocks (repeated_blocks or compile_blocks)"
     )
     again = evolve(long, activation_checkpointing=True)
     assert settle(again, trainer_of(Deep())).why["compile"] == (
-        "auto: activations are computed again to save memory, which compiled blocks would keep"
+        "auto: activation checkpointing is on, and compiled blocks would keep the activations"
     )
 
 
 @needs_compiler
-def test_what_the_module_says_counts_in_studies_that_began_with_it(trainer_of: Build) -> None:
-    """By the rule of the spec; one without is that of a study from before modules could say anything."""
+def test_savings_count_only_in_studies_with_that_rule(trainer_of: Build) -> None:
+    """The spec contains the rule; without it the study is older than modules' savings."""
 
     class Saving(Deep):
         def compile_savings(self) -> Savings:
@@ -208,7 +210,7 @@ def test_what_the_module_says_counts_in_studies_that_began_with_it(trainer_of: B
 
 
 def test_bfloat16_learns_what_float32_learns(trainer_of: Build) -> None:
-    """The losses of an epoch are close, the first logits differ, and what reaches the loss is float32."""
+    """The losses of an epoch are close, the first logits differ, and the loss receives float32."""
     trainers = {}
     for precision in ("fp32", "bf16"):
         trainer = trainers[precision] = trainer_of(Deep(), hyperparameters={"epochs": 8})
@@ -227,7 +229,7 @@ def test_bfloat16_learns_what_float32_learns(trainer_of: Build) -> None:
 def test_compilers_keep_their_files_in_the_folder_of_the_attempt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Triton's too, which compiles for a GPU; afterwards the variables of the user are as before."""
+    """Triton's too, which compiles for a GPU; the user's environment variables are restored afterwards."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "of the user")
     monkeypatch.delenv("TRITON_CACHE_DIR", raising=False)
     with private_cache(tmp_path / "cache"):

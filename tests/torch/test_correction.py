@@ -16,21 +16,21 @@ from scalecore_torch.training.evaluation_batch import evaluation_is_larger
 
 
 def test_the_floor_is_weights_gradients_and_two_moments() -> None:
-    """16 bytes a parameter, whatever the micro-batch is."""
+    """16 bytes per parameter for every micro-batch."""
     assert floor_bytes(1000) == 16_000
     assert closed_form(num_parameters=1000, saved_activations=50, micro_batch=0) == 16_000
     assert closed_form(num_parameters=1000, saved_activations=50, micro_batch=2) == 16_000 + 2 * 4 * 50 * 2
 
 
-def test_what_stays_and_what_comes_and_goes_are_corrected_apart() -> None:
-    """Each has its factor, and the process a constant."""
+def test_permanent_and_temporary_tensors_are_corrected_separately() -> None:
+    """Both have a factor, and the process has a constant."""
     correction = Correction(constant=100.0, factor=1.5, factor_of_floor=1.1)
     assert correction.apply(0, floor=0) == 100
     assert correction.apply(3000, floor=1000) == 100 + 3000 + 1100
 
 
-def test_the_prior_moves_to_what_was_measured() -> None:
-    """After some attempts of different shapes, the next one is predicted within a few percent; before it was above."""
+def test_the_prior_moves_to_measurements() -> None:
+    """After some attempts of different shapes, the prediction is within a few percent; before, it was too high."""
     true = Correction(constant=290.0 * MIB, factor=1.12, factor_of_floor=1.02)
     sizes = [(20, 5), (100, 30), (300, 200), (700, 50), (1500, 1200), (4000, 3500)]
     begun = prior("cpu", "default", basis="tensors")
@@ -46,13 +46,13 @@ def test_the_prior_moves_to_what_was_measured() -> None:
 
 
 def test_without_a_measurement_nothing_moves() -> None:
-    """The prior is returned as it is."""
+    """The prior is returned unchanged."""
     begun = prior("cuda", "default", basis="tensors")
     assert begun.fitted(Observations()) is begun
 
 
-def test_no_fit_predicts_less_than_the_tensors_take() -> None:
-    """Measurements that are far too small, of a process that was mostly swapped out say, do not make it optimistic."""
+def test_no_fit_predicts_less_than_the_tensors() -> None:
+    """Measurements that are far too small, for example of a swapped-out process, do not lower it further."""
     odd = [MemoryObservation(tensors=1000 * MIB, floor=500 * MIB, peak=200 * MIB) for _ in range(50)]
     assert (
         prior("cpu", "default", basis="tensors").fitted(Observations.of(odd)).apply(1000 * MIB, floor=500 * MIB)
@@ -67,8 +67,8 @@ def test_an_evaluation_is_larger_than_a_step_of_few_windows_in_few_blocks() -> N
     assert not evaluation_is_larger(windows=100, micro_batch=128, blocks=0)
 
 
-def test_a_replayed_allocator_is_believed_more_than_a_guess() -> None:
-    """One odd measurement moves the prediction by less than where the allocator is only guessed at."""
+def test_a_replayed_allocator_has_a_narrower_prior() -> None:
+    """One outlier moves the prediction less than with an allocator that is only estimated."""
     moved = []
     for basis in ("held", "tensors"):
         begun = prior("cpu", "default", basis=basis)  # type: ignore[arg-type]  # one of the three
@@ -78,6 +78,6 @@ def test_a_replayed_allocator_is_believed_more_than_a_guess() -> None:
     assert 1.0 < moved[0] < moved[1] < 2.0
 
 
-def test_the_context_of_a_gpu_is_counted_where_only_the_closed_form_is_known() -> None:
-    """A process on CUDA takes it before the first tensor."""
+def test_the_context_of_a_gpu_is_part_of_the_closed_form() -> None:
+    """A process on CUDA allocates it before the first tensor."""
     assert prior("cuda", "default", basis="closed form").apply(0, floor=0) >= CONTEXT + WORKSPACES

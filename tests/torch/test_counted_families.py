@@ -1,4 +1,4 @@
-"""Families without closed forms pass the contract: recurrent, convolutional and attending ones, of layers of torch."""
+"""Families without closed forms pass the contract: recurrent, convolutional and attention layers of torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scalecore_torch.testing import ModelContract
 
 
 class Family:
-    """Shapes of width and depth; a module of it is a body, and a linear layer on its last time step."""
+    """A family with width and depth; its modules have a body, and a linear layer on the last time step."""
 
     def hyperparameters(self) -> Sequence[Hyperparameter]:
         return [Hyperparameter(name="dropout", default=0.1, low=0.0, high=0.9, help="Between layers.")]
@@ -107,7 +107,7 @@ class TestAttending(ModelContract):
 
 
 class LstmInClosedForm(Lstm):
-    """The formulas that a textbook gives for it."""
+    """A family with the textbook formulas."""
 
     def num_parameters(self, architecture: Mapping[str, int], data: DataShape) -> int:
         width, depth = architecture["width"], architecture["depth"]
@@ -124,7 +124,7 @@ class LstmInClosedForm(Lstm):
 
 
 class TestLstmInClosedForm(ModelContract):
-    """A recurrent family may say its sizes itself, and is held to them as any other."""
+    """A recurrent family may declare closed forms, and they are tested like any other."""
 
     @pytest.fixture
     def family(self) -> LstmInClosedForm:

@@ -1,4 +1,4 @@
-"""Sizes that are counted on modules without values are those that torch counts on real ones."""
+"""Sizes counted on the meta device equal torch's counts for real modules."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DATA = DataShape(context=11, features=3, outputs=2)
 
 @define
 class Family:
-    """One module, whatever the shape."""
+    """A family with the same module for every shape."""
 
     make: Callable[[], nn.Module]
 
@@ -34,7 +34,7 @@ class Family:
 
 
 class LastStep(nn.Module):
-    """Recurrent layers, and a linear one on what they return for the last time step."""
+    """Recurrent layers, and a linear layer on their output for the last time step."""
 
     def __init__(self, kind: Any, *, batch_first: bool = True, **options: Any) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class LastStep(nn.Module):
 
 
 class Convolution(nn.Module):
-    """With a batch normalisation that a single window cannot pass in training."""
+    """A model with batch normalisation, which fails for a single window in training."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class Transformer(nn.Module):
 
 
 class Looking(LastStep):
-    """Decides by a value, which there is none of on the meta device."""
+    """A model with a condition on a value, which the meta device does not have."""
 
     def forward(self, x_BTF: torch.Tensor) -> torch.Tensor:
         return super().forward(x_BTF if float(x_BTF.sum()) == 0.0 else -x_BTF)
@@ -98,8 +98,8 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_g04_counts_without_values_are_those_of_the_real_module(name: str) -> None:
-    """Parameters and FLOPs to the last one; kept numbers within a tenth."""
+def test_g04_counts_without_values_match_the_real_module(name: str) -> None:
+    """Parameters and FLOPs are exact; kept numbers are within a tenth."""
     found = count(Family(MODULES[name]), {"size": 1}, DATA)
     module, x_BTF = MODULES[name]().train(), torch.zeros(2, DATA.context, DATA.features)
     with plain_kernels():
@@ -109,8 +109,8 @@ def test_g04_counts_without_values_are_those_of_the_real_module(name: str) -> No
     assert found["saved_activations"] == pytest.approx(kept, rel=0.1)
 
 
-def test_a_count_leaves_the_layers_as_they_are() -> None:
-    """What stands in for a recurrent layer is gone when the count is done."""
+def test_counting_restores_the_layers() -> None:
+    """The replacement of a recurrent layer is removed after the count."""
     module = LastStep(nn.LSTM)
     count(Family(lambda: module), {"size": 1}, DATA)
     assert "forward" not in vars(module.layers)
@@ -118,7 +118,7 @@ def test_a_count_leaves_the_layers_as_they_are() -> None:
 
 
 def test_parameters_alone_need_no_forward_pass() -> None:
-    """And shared or frozen ones do not count twice or at all."""
+    """Shared parameters count once, frozen ones not."""
 
     class Odd(nn.Module):
         def __init__(self) -> None:
@@ -130,8 +130,8 @@ def test_parameters_alone_need_no_forward_pass() -> None:
     assert count(Family(Odd), {"size": 1}, DATA, forward=False) == {"num_parameters": 16}
 
 
-def test_what_cannot_be_built_says_why() -> None:
-    """On the meta device and on the CPU alike."""
+def test_a_failing_build_raises_its_error() -> None:
+    """It is tried on the meta device and on the CPU."""
 
     def broken() -> nn.Module:
         raise KeyError("width")

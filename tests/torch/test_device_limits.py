@@ -1,4 +1,4 @@
-"""What holds an attempt within its share of a GPU."""
+"""Limits of an attempt's share of a GPU."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scalecore_torch.memory.device_limits import FRACTION, gpu_fraction
 def test_the_cuda_allocator_is_limited_on_the_device_of_the_attempt(
     device: str, index: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Torch's own check accepts what it is given, also for a device without an index, which is the current one."""
+    """torch's own check accepts the arguments, also for a device without an index, which is the current one."""
     import torch
 
     from scalecore_torch.memory.device_limits import contain
@@ -31,10 +31,10 @@ def test_the_cuda_allocator_is_limited_on_the_device_of_the_attempt(
     ("promised", "fraction", "text"),
     [(69 * 10**9, (69 * 10**9 - CONTEXT) / (149 * 10**9), "68.5 GB"), (148 * 10**9, FRACTION, "134.1 GB")],
 )
-def test_g40_a_trial_on_a_shared_gpu_is_held_to_what_it_was_promised(
+def test_g40_a_trial_on_a_shared_gpu_is_limited_to_its_reservation(
     promised: int, fraction: float, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Less what the context takes, which torch does not count, and never more than the share of a trial alone."""
+    """The limit excludes the context, which torch does not count, and never exceeds the share of a single trial."""
     import torch
 
     from scalecore_torch.memory.device_limits import contain
@@ -48,8 +48,8 @@ def test_g40_a_trial_on_a_shared_gpu_is_held_to_what_it_was_promised(
     assert received == [(pytest.approx(fraction), 1)]
 
 
-def test_trials_that_share_a_gpu_without_a_promise_have_equal_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four of them together take what one alone may."""
+def test_trials_that_share_a_gpu_without_reservations_have_equal_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four of them together have the share of a single trial."""
     import torch
 
     from scalecore_torch.memory.device_limits import contain
@@ -61,6 +61,6 @@ def test_trials_that_share_a_gpu_without_a_promise_have_equal_parts(monkeypatch:
     assert received == [(FRACTION / 4, 0)]
 
 
-def test_a_trial_keeps_some_of_a_gpu_however_little_it_was_promised() -> None:
-    """A fraction of zero would be none at all."""
+def test_a_trial_has_some_memory_of_a_gpu_however_small_its_reservation() -> None:
+    """A fraction of zero would fail every allocation."""
     assert gpu_fraction(0, total=10**11) == pytest.approx(CONTEXT // 10 / 10**11)

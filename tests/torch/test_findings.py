@@ -1,4 +1,4 @@
-"""What a user is told of a compiler that is missing, before a study."""
+"""Findings about a missing compiler before a study."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import pytest
 from scalecore.api.readings import Finding
 from scalecore_torch.findings import compile_findings
 
-NO_COMPILER = "no C++ compiler is found (no-such-compiler; the variable CXX names another one)"
+NO_COMPILER = "no C++ compiler is found (no-such-compiler; set CXX to use another one)"
 REMEDY = "install what is missing, or set training.compile to off"
 
 
-def test_a_compiler_that_is_asked_for_and_missing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`auto` is warned of what long trials lose, `off` needs nothing, and neither does a machine with a compiler."""
+def test_a_missing_compiler_is_refused_if_required(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`auto` has a warning; `off` and machines with a compiler have no finding."""
     monkeypatch.setenv("CXX", "no-such-compiler")
     assert [*compile_findings("block", device="cpu")] == [
         Finding(
@@ -35,12 +35,12 @@ def test_a_compiler_that_is_asked_for_and_missing_is_refused(monkeypatch: pytest
     assert [*compile_findings("block", device="cpu")] == []
 
 
-def test_on_a_gpu_its_own_compiler_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The C compiler that triton calls; on MPS, where nothing can be installed, only what is asked for is refused."""
+def test_a_gpu_needs_its_own_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """triton needs a C compiler. On MPS, where nothing can be installed, only `block` has a finding."""
     monkeypatch.setenv("CXX", "sh")
     monkeypatch.setenv("CC", "no-such-compiler")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
-    problem = "no C compiler is found, which triton needs (no-such-compiler; the variable CC names another one)"
+    problem = "no C compiler is found, which triton needs (no-such-compiler; set CC to use another one)"
     (found,) = compile_findings("block", device="cuda")
     assert (found.level, found.message) == ("refuse", f"training.compile: block cannot be used: {problem}")
     (found,) = compile_findings("auto", device="cuda")

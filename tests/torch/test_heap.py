@@ -1,4 +1,4 @@
-"""The replay of glibc's allocator, against glibc itself."""
+"""The replay of glibc's allocator, compared with glibc itself."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ print(peak)
 
 
 def passes(seed: int, *, largest: int) -> list[tuple[int, int]]:
-    """(key, bytes) of what is allocated, (key, 0) of what is freed: two passes forward and back, like a training's."""
+    """Events of two training passes, forward and backward: (key, bytes) for an allocation, (key, 0) for a free."""
     import random
 
     draw = random.Random(seed)
@@ -70,8 +70,8 @@ def passes(seed: int, *, largest: int) -> list[tuple[int, int]]:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="this C library is not glibc")
 @pytest.mark.parametrize("threshold", [None, MIB])
 @pytest.mark.parametrize(("seed", "largest"), [(1, 300_000), (2, 2_000_000), (3, 9_000_000)])
-def test_the_replay_holds_what_glibc_holds(seed: int, largest: int, threshold: int | None) -> None:
-    """Peaks within a twentieth, with blocks below, around and above the limit of mmap, rising or set."""
+def test_the_replay_matches_glibc(seed: int, largest: int, threshold: int | None) -> None:
+    """Peaks agree within a twentieth, with blocks below, around and above the mmap threshold, dynamic or fixed."""
     events = passes(seed, largest=largest)
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", REAL],
@@ -79,7 +79,7 @@ def test_the_replay_holds_what_glibc_holds(seed: int, largest: int, threshold: i
         capture_output=True,
         text=True,
         check=True,
-        env={},  # its strings lie on the heap, and a few bytes there may decide where a large block fits
+        env={},  # its strings are on the heap, where a few bytes may decide where a large block fits
     )
     heap = Heap(threshold=threshold)
     for key, size in events:
@@ -90,8 +90,8 @@ def test_the_replay_holds_what_glibc_holds(seed: int, largest: int, threshold: i
     assert heap.peak == pytest.approx(json.loads(done.stdout), rel=0.05)
 
 
-def test_rests_that_small_objects_take_keep_a_block_from_its_like() -> None:
-    """Where nothing is left beside a tensor, its block is too small for another one of its size."""
+def test_occupied_remainders_prevent_reuse_of_a_block() -> None:
+    """If small objects occupy the remainders beside a tensor, its block is too small for another tensor of its size."""
     grown = []
     for pin in (0.0, 1.0):
         heap = Heap(threshold=32 * MIB)
@@ -106,8 +106,8 @@ def test_rests_that_small_objects_take_keep_a_block_from_its_like() -> None:
     assert grown[1] == pytest.approx(30 * MIB, rel=0.02)
 
 
-def test_a_training_holds_weights_gradients_moments_and_what_its_passes_need() -> None:
-    """Nothing less than the storages that are alive at once, and no more than a block's worth of pages beyond them."""
+def test_a_training_needs_weights_gradients_moments_and_activations() -> None:
+    """It needs at least the live storages, and at most the pages of one block in addition."""
     saved = [Operation(name="forward", made=[(("saved", n), MIB)], ended=(), live=0) for n in range(8)]
     spent = [Operation(name="backward", made=[(n, MIB)], ended=[("saved", 7 - n)], live=0) for n in range(8)]
     phases = [
@@ -120,8 +120,8 @@ def test_a_training_holds_weights_gradients_moments_and_what_its_passes_need() -
 
 
 @pytest.mark.parametrize(("kept", "moments"), [(1, 0), (1.1, 0), (2, 1), (3, 2), (5.2, 4)])
-def test_as_many_moments_are_held_as_the_optimizer_keeps(kept: float, moments: int) -> None:
-    """Known of what stays beside the weights; what is less than another moment stays apart."""
+def test_the_number_of_moments_follows_from_the_optimizer(kept: float, moments: int) -> None:
+    """It follows from the resident bytes beside the weights; a rest smaller than a moment is added separately."""
     made = [("weight", 10 * MIB)]
     backward = Operation(name="a", made=made, ended=(), live=0)
     phases = [Phase(backward=True, evaluation=False, operations=[backward])]
@@ -130,8 +130,8 @@ def test_as_many_moments_are_held_as_the_optimizer_keeps(kept: float, moments: i
     assert held(trace) == pytest.approx((kept + 1) * 10 * MIB, abs=MIB)
 
 
-def test_an_evaluation_takes_new_pages_where_free_ones_were_given_back() -> None:
-    """Larger tensors fit into none of the pieces that a step has left, which no longer count then."""
+def test_an_evaluation_uses_new_pages_after_free_ones_were_returned() -> None:
+    """Larger tensors fit into none of the free blocks of a step, which then no longer count."""
     made = [
         Operation(name="forward", made=[(("saved", n), MIB), (("kept", n), 4096)], ended=(), live=0) for n in range(8)
     ]
@@ -148,8 +148,8 @@ def test_an_evaluation_takes_new_pages_where_free_ones_were_given_back() -> None
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="this C library is not glibc")
-def test_free_pages_between_small_objects_go_back_to_the_system() -> None:
-    """A hundred megabytes in pieces, each before an object that stays."""
+def test_free_pages_between_small_objects_are_returned_to_the_system() -> None:
+    """A hundred megabytes of free blocks, each followed by a live object."""
     process = psutil.Process()
     pieces, stay = [], []
     for _ in range(1000):

@@ -1,4 +1,4 @@
-"""The machine's memory that trials on a GPU take."""
+"""Host memory of trials on a GPU."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scalecore_torch.options import TorchOptions
 
 
 def test_g40_host_memory_of_trials_on_cuda_is_learned_from_their_peaks(tmp_path: Path) -> None:
-    """An estimate at first, then the most that one took beside its weights; trials on the CPU do not count."""
+    """It is an estimate at first, then the largest measured rest beside the weights; trials on the CPU do not count."""
 
     def attempt(
         group: str | None, peak: int | None, *, parameters: int = 0, kind: str = "completed"

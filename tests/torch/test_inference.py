@@ -1,4 +1,4 @@
-"""Logits of whole splits: in which precision a GPU computes them, and how they reach the CPU."""
+"""Logits of whole splits: their precision on a GPU, and their transfer to the CPU."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scalecore_torch.training.training_loop import TrainingLoop
 
 
 def tf32() -> dict[str, Any]:
-    """What torch would compute float32 in on a GPU, by both of its interfaces."""
+    """The precision of torch's float32 products on a GPU, by both of its interfaces."""
     cuda, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     return {
         "products": (cuda.fp32_precision == "tf32", cuda.allow_tf32, torch.get_float32_matmul_precision() == "high"),
@@ -23,10 +23,10 @@ def tf32() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("evaluation", ["fp32", "tf32"])
-def test_a_gpu_evaluates_in_what_the_policy_says(evaluation: Any) -> None:
-    """TF32 for products and convolutions, or for none of them, and afterwards as before, also where that fails.
+def test_a_gpu_evaluates_in_the_precision_of_the_policy(evaluation: Any) -> None:
+    """TF32 applies to products and convolutions or to neither, and the settings are restored, also after an error.
 
-    No other device is asked for anything. A warning of torch that this is deprecated would be an error here.
+    Other devices are not affected. A deprecation warning of torch would be an error here.
     """
     before, within = tf32(), evaluation == "tf32"
     with float32_products(evaluation, torch.device("cpu")):
@@ -43,8 +43,8 @@ def test_a_gpu_evaluates_in_what_the_policy_says(evaluation: Any) -> None:
     assert tf32() == before
 
 
-def test_what_a_model_set_for_itself_is_there_afterwards() -> None:
-    """A family may take TF32 for its training: an evaluation in float32 is none of it, and leaves it as it was."""
+def test_a_models_own_setting_is_restored() -> None:
+    """A family may use TF32 in training: an evaluation in float32 does not, and restores the setting."""
     torch.backends.cuda.matmul.fp32_precision = "tf32"
     try:
         with float32_products("fp32", torch.device("cuda")):
@@ -55,10 +55,10 @@ def test_what_a_model_set_for_itself_is_there_afterwards() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 100, 10**9])
-def test_logits_are_fetched_in_pieces_of_limited_size(
+def test_logits_are_fetched_in_chunks_of_limited_size(
     size: int, trainer_of: Callable[..., TrainingLoop], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They are the same in the same order whatever the size, of all windows or of the first ones."""
+    """Their values and order do not depend on the size, for all windows or for the first ones."""
     trainer = trainer_of()
     source = trainer.train
     with torch.inference_mode():

@@ -10,7 +10,7 @@ from scalecore_torch.linear import LinearFamily
 
 
 def test_g10_it_returns_logits() -> None:
-    """Untrained it says nothing: logit 0 whatever the input; trained it is the sum of inputs times weights."""
+    """Untrained, its logit is 0 for every input; trained, it is the sum of inputs times weights."""
     data = DataShape(context=4, features=2, outputs=3)
     module = LinearFamily().build({}, Hyperparameters({}), data)
     x_BTF = torch.randn(5, 4, 2, generator=torch.Generator().manual_seed(1))
@@ -21,6 +21,6 @@ def test_g10_it_returns_logits() -> None:
     assert torch.allclose(module(x_BTF), (2 * x_BTF.sum((1, 2)) + 2)[:, None].expand(5, 3), atol=1e-5)
 
 
-def test_it_has_no_hyperparameters_of_its_own() -> None:
-    """Learning rate and weight decay are those of the training core."""
+def test_it_declares_no_hyperparameters() -> None:
+    """Learning rate and weight decay belong to the training loop."""
     assert LinearFamily().hyperparameters() == ()

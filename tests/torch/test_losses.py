@@ -40,8 +40,8 @@ def bce(labels_N: Any) -> Any:
     return -(labels_N * np.log(expit(LOGITS_N)) + (1 - labels_N) * np.log(expit(-LOGITS_N)))
 
 
-def test_binary_losses_are_their_formulae() -> None:
-    """Cross-entropy with a positive weight and smoothed labels, and the focal loss, as the papers write them."""
+def test_binary_losses_match_their_formulas() -> None:
+    """Cross-entropy with a positive weight and smoothed labels, and the focal loss, as in the papers."""
     weight_N = np.where(LABELS_N == 1, 3.0, 1.0)
     smooth_N = np.where(LABELS_N == 1, 0.95, 0.05)
     found = total({"kind": "bce", "positive_weight": 3.0, "label_smoothing": 0.1}, LOGITS_N, LABELS_N)
@@ -52,8 +52,8 @@ def test_binary_losses_are_their_formulae() -> None:
     assert total({"kind": "focal", "gamma": 0.0}, LOGITS_N, LABELS_N) == pytest.approx(bce(LABELS_N).sum())
 
 
-def test_losses_of_several_classes_are_their_formulae() -> None:
-    """A window counts as its class weighs; smoothing spreads a share of the label over all classes."""
+def test_losses_of_several_classes_match_their_formulas() -> None:
+    """A window has its class's weight; smoothing spreads a share of the label over all classes."""
     logs_NC, weights = log_softmax(LOGITS_NC, axis=1), [0.5, 1.0, 2.0]
     weight_N, own_N = np.array(weights)[CLASSES_N], -logs_NC[np.arange(40), CLASSES_N]
     smoothed_N = 0.8 * own_N - 0.2 * logs_NC.mean(axis=1)
@@ -64,8 +64,9 @@ def test_losses_of_several_classes_are_their_formulae() -> None:
     assert found == pytest.approx((weight_N * (1 - true_N) ** 2 * own_N).sum(), rel=1e-5)
 
 
-def test_losses_of_forecasts_are_their_formulae() -> None:
-    """Squared, absolute, and the mean pinball loss of the quantiles, whose minimum over constants is the quantile."""
+def test_losses_of_forecasts_match_their_formulas() -> None:
+    """Squared, absolute, and the mean pinball loss of the quantiles, which is minimal over constants at the
+    quantile."""
     error_N = RETURNS_N - FORECASTS_NQ[:, 0]
     assert total({"kind": "mse"}, FORECASTS_NQ[:, 0], RETURNS_N) == pytest.approx((error_N**2).sum())
     assert total({"kind": "mae"}, FORECASTS_NQ[:, 0], RETURNS_N) == pytest.approx(np.abs(error_N).sum())
@@ -79,9 +80,9 @@ def test_losses_of_forecasts_are_their_formulae() -> None:
 
 
 def test_soft_auc_is_the_mean_over_pairs_of_its_micro_batch() -> None:
-    """All positive-negative pairs within the micro-batch count alike, mixed with cross-entropy.
+    """All positive-negative pairs within the micro-batch have equal weight, mixed with cross-entropy.
 
-    Halves of the batch do not add up to the whole: their common pairs are missing.
+    Halves of the batch do not add up to the whole, since pairs across them are missing.
     """
     settings = {"kind": "soft_auc", "bce_share": 0.25}
     differences = LOGITS_N[LABELS_N == 0][None, :] - LOGITS_N[LABELS_N == 1][:, None]
@@ -94,7 +95,7 @@ def test_soft_auc_is_the_mean_over_pairs_of_its_micro_batch() -> None:
 
 
 def test_soft_auc_without_a_pair_is_the_cross_entropy() -> None:
-    """A micro-batch of one class has no pair: its gradient is finite, and that of the cross-entropy's share."""
+    """A micro-batch of one class has no pairs: its gradient is finite and comes from the share of cross-entropy."""
     logits_NC = torch.tensor(LOGITS_N, dtype=torch.float32)[:, None].requires_grad_()
     training_loss({"kind": "soft_auc", "bce_share": 0.25}).total(logits_NC, torch.ones(40)).backward()
     assert logits_NC.grad is not None
@@ -103,8 +104,8 @@ def test_soft_auc_without_a_pair_is_the_cross_entropy() -> None:
 
 @pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0])
 @pytest.mark.parametrize("outputs", [1, 2])
-def test_the_focal_gradient_is_finite_where_a_window_is_certain(gamma: float, outputs: int) -> None:
-    """Probabilities that round to 0 or 1 give no NaN, for powers below 1 either."""
+def test_the_focal_gradient_is_finite_for_a_certain_window(gamma: float, outputs: int) -> None:
+    """Probabilities that round to 0 or 1 cause no NaN, also for powers below 1."""
     logits_NC = torch.tensor([[-200.0], [-30.0], [0.0], [30.0], [200.0]])
     if outputs == 2:
         logits_NC = torch.cat([torch.zeros_like(logits_NC), logits_NC], dim=1)
@@ -115,8 +116,8 @@ def test_the_focal_gradient_is_finite_where_a_window_is_certain(gamma: float, ou
         assert bool(torch.isfinite(leaf.grad).all())
 
 
-def test_auto_weights_are_of_the_training_split() -> None:
-    """Negative by positive windows, and windows by classes times the windows of each; defaults are filled in."""
+def test_auto_weights_come_from_the_training_split() -> None:
+    """They are negative / positive windows, and windows / (classes * windows of the class); defaults are filled in."""
     loss = settled(BinaryCrossEntropy(positive_weight="auto"), task="binary", counts=(80, 20))
     assert loss == {"kind": "bce", "positive_weight": 4.0, "label_smoothing": 0.0}
     loss = settled(CrossEntropy(class_weights="auto"), task="multiclass", counts=(60, 30, 10))
@@ -133,8 +134,8 @@ def test_auto_weights_are_of_the_training_split() -> None:
         ("forecast", {"kind": "mae"}),
     ],
 )
-def test_val_loss_is_one_yardstick_whatever_is_minimised(task: str, loss: dict[str, Any]) -> None:
-    """The losses behind `val_loss` do not change with the training loss, whose own mean is `val_training_loss`."""
+def test_val_loss_does_not_depend_on_the_training_loss(task: str, loss: dict[str, Any]) -> None:
+    """`val_loss` uses the task's own losses; the mean of the training loss is `val_training_loss`."""
     outputs, labels = {
         "binary": (LOGITS_N[:, None], LABELS_N),
         "multiclass": (LOGITS_NC, CLASSES_N),
@@ -149,7 +150,7 @@ def test_val_loss_is_one_yardstick_whatever_is_minimised(task: str, loss: dict[s
 
 
 def test_the_median_of_quantiles_is_the_forecast() -> None:
-    """One output each; `val_loss` and the errors are those of the column 0.5."""
+    """Each quantile has an output; `val_loss` and the errors use the column 0.5."""
     loss = Quantile(quantiles=[0.05, 0.5, 0.95])
     assert outputs_of(loss, 1) == 3
     task = task_named("forecast", settled(loss, task="forecast", counts=()))
@@ -186,13 +187,13 @@ def test_the_median_of_quantiles_is_the_forecast() -> None:
     ],
 )
 def test_g11_a_loss_belongs_to_its_task(loss: Any, task: str, expected: tuple[str, str] | None) -> None:
-    """A loss of another task is a problem at its key, with the losses that the task has."""
+    """A loss of another task is a problem at its key, which lists the task's losses."""
     assert loss_problem(loss, task=task, classes=3) == expected
 
 
 @pytest.mark.parametrize("kind", ["bce", "focal", "soft_auc"])
 def test_every_loss_trains_also_from_half_precision(trainer_of: Callable[..., TrainingLoop], kind: str) -> None:
-    """A model that returns bfloat16 is trained on float32 losses, and the training loss falls."""
+    """A model that returns bfloat16 is trained on float32 losses, and the training loss decreases."""
 
     class Half(torch.nn.Module):
         def __init__(self) -> None:
@@ -231,8 +232,8 @@ def test_every_loss_trains_also_from_half_precision(trainer_of: Callable[..., Tr
         ("forecast", Quantile()),
     ],
 )
-def test_g23_the_metrics_that_are_known_by_name_are_those_that_an_epoch_has(task: str, loss: Any) -> None:
-    """What `check` refuses by its name alone is what no epoch of this task and loss has."""
+def test_g23_the_known_metrics_are_those_of_an_epoch(task: str, loss: Any) -> None:
+    """`check` refuses exactly the names that no epoch of this task and loss has."""
     torch.manual_seed(0)
     classes = 3 if task == "multiclass" else 1
     labels_N = torch.arange(30).remainder(max(2, classes)).float() if task != "forecast" else torch.randn(30)

@@ -1,4 +1,4 @@
-"""Each metric against scikit-learn's, each interval against the plain way: resample, compute, take percentiles."""
+"""Each metric matches scikit-learn, each interval a simple loop: resample, compute, take percentiles."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QUANTILES = [0.1, 0.5, 0.9]
 
 
 def sample(task: str, windows: int = 300) -> Arrays:
-    """Outputs with ties, and labels that they tell something of."""
+    """Outputs with ties, and labels that correlate with them."""
     generator = np.random.default_rng(windows)
     if task == "forecast":
         labels = generator.normal(size=windows)
@@ -32,7 +32,7 @@ def sample(task: str, windows: int = 300) -> Arrays:
 
 
 def reference(task: str, outputs: npt.NDArray[Any], labels: npt.NDArray[Any]) -> dict[str, float]:
-    """What scikit-learn finds."""
+    """The metrics of scikit-learn."""
     if task == "forecast":
         forecast = outputs[:, 1]
         pinball = [sk.mean_pinball_loss(labels, outputs[:, i], alpha=q) for i, q in enumerate(QUANTILES)]
@@ -52,7 +52,7 @@ def reference(task: str, outputs: npt.NDArray[Any], labels: npt.NDArray[Any]) ->
         areas = {"auc": sk.roc_auc_score(labels, score), "pr_auc": sk.average_precision_score(labels, score)}
         brier = sk.brier_score_loss(labels, chance)
     else:
-        # Torch's, since two scores that are equal there may differ in the last bit elsewhere, which makes other ties.
+        # torch's, since equal scores there may differ in the last bit elsewhere, which changes ties.
         chance = torch.softmax(torch.from_numpy(outputs), dim=1).numpy()
         predicted, settings = chance.argmax(axis=1), {"average": "macro"}
         areas = {
@@ -77,8 +77,8 @@ def of_core(task: str, outputs: npt.NDArray[Any], labels: npt.NDArray[Any]) -> t
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "forecast"])
-def test_every_metric_is_scikit_learns(task: str) -> None:
-    """Values of all metrics of each task, with ties among the scores."""
+def test_every_metric_matches_scikit_learn(task: str) -> None:
+    """All metrics of each task are compared, with ties among the scores."""
     outputs, labels = sample(task)
     core, outputs_NC, labels_N = of_core(task, outputs, labels)
     found = core.metrics(outputs_NC, labels_N)
@@ -91,8 +91,8 @@ def test_every_metric_is_scikit_learns(task: str) -> None:
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "forecast"])
-def test_g02_every_metric_has_the_interval_of_the_plain_bootstrap(task: str) -> None:
-    """All resamples at once give what a loop over resampled windows gives, with the same blocks."""
+def test_g02_every_interval_matches_a_simple_bootstrap(task: str) -> None:
+    """All resamples at once return the same as a loop over resampled windows with the same blocks."""
     outputs, labels = sample(task, 120)
     core, outputs_NC, labels_N = of_core(task, outputs, labels)
     found = metric_intervals(core, outputs_NC, labels_N, overlap=3)
@@ -117,8 +117,9 @@ def test_g02_every_metric_has_the_interval_of_the_plain_bootstrap(task: str) -> 
     assert found["val_loss"] == pytest.approx(baseline.plain(), rel=1e-9)
 
 
-def test_what_is_not_defined_is_none_and_never_a_number() -> None:
-    """One class only: no area, no recall; nothing predicted positive: no precision. Too few windows: no interval."""
+def test_an_undefined_metric_is_none_and_never_a_number() -> None:
+    """With one class there is no area and no recall; without positive predictions no precision; with too few windows no
+    interval."""
     core, logits_NC, labels_N = of_core("binary", np.full((40, 1), -1.0), np.zeros(40))
     found = core.metrics(logits_NC, labels_N)
     assert [found[name] for name in ("auc", "pr_auc", "precision", "recall", "f1")] == [None] * 5
@@ -127,14 +128,14 @@ def test_what_is_not_defined_is_none_and_never_a_number() -> None:
     assert intervals["accuracy"] is not None
     assert set(metric_intervals(core, logits_NC, labels_N, overlap=20).values()) == {None}
     labels_N[:2] = 1.0
-    # A resample without a positive has no recall; with two of 40 that is more than one in twenty.
+    # A resample without positives has no recall; with two positives of 40, more than one in twenty has none.
     assert metric_intervals(core, logits_NC, labels_N, overlap=1)["recall"] is None
     flat = of_core("forecast", np.zeros((40, 3)), np.ones(40))
     assert flat[0].metrics(*flat[1:])["r2"] is None
 
 
-def test_a_class_that_does_not_occur_is_left_out_of_the_means() -> None:
-    """Three logits, two classes in the labels: the means are over these two, as over the classes that occur."""
+def test_a_class_that_does_not_occur_is_excluded_from_the_means() -> None:
+    """With three logits and two classes in the labels, the means are over the two classes that occur."""
     generator = np.random.default_rng(0)
     labels = generator.integers(0, 2, 50)
     outputs = np.column_stack([np.eye(2)[labels] + generator.normal(size=(50, 2)), np.full(50, -30.0)])

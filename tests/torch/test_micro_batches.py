@@ -24,7 +24,7 @@ CPU_ERROR = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: 
 
 
 class Hungry(nn.Module):
-    """Runs out of memory in a training pass of more than `most` windows, after some of its work is done."""
+    """A model that runs out of memory in a training pass of more than `most` windows, after part of the work."""
 
     def __init__(self, inner: nn.Module, *, most: int, after: int = 0, error: type[Exception] = RuntimeError) -> None:
         super().__init__()
@@ -46,7 +46,8 @@ def deep(*, dropout: float, seed: int = 1) -> nn.Module:
 
 @pytest.mark.parametrize("error", [RuntimeError, MemoryError, torch.OutOfMemoryError])
 def test_g40_out_of_memory_in_a_step_halves_the_micro_batch(trainer_of: Build, error: type[Exception]) -> None:
-    """From the failing step on all is as with the smaller micro-batch, to the last bit; the record tells it."""
+    """From the failing step on, the training is bitwise equal to one with the smaller micro-batch; the record contains
+    it."""
     trainer = trainer_of(Hungry(deep(dropout=0.3), most=20, error=error), micro_batch=64)
     trainer.run(Watcher())
     small = trainer_of(Hungry(deep(dropout=0.3), most=64), micro_batch=16)
@@ -64,7 +65,7 @@ def test_g40_out_of_memory_in_a_step_halves_the_micro_batch(trainer_of: Build, e
 
 
 class FailsBackward(torch.autograd.Function):
-    """Hands on what it is given; its backward pass fails for more than `most` windows."""
+    """The identity; its backward pass fails for more than `most` windows."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, most: int) -> torch.Tensor:
@@ -79,7 +80,7 @@ class FailsBackward(torch.autograd.Function):
 
 
 class HungryBackward(nn.Module):
-    """Runs out of memory in a backward pass; counts the activations that earlier passes left behind."""
+    """A model that runs out of memory in a backward pass and counts activations left by earlier passes."""
 
     def __init__(self, *, most: int) -> None:
         super().__init__()
@@ -94,8 +95,9 @@ class HungryBackward(nn.Module):
         return self.last(FailsBackward.apply(hidden_BU, self.most))  # type: ignore[no-untyped-call]
 
 
-def test_g40_activations_of_the_failed_pass_are_gone_before_the_step_is_repeated(trainer_of: Build) -> None:
-    """Memory that ran out in the backward pass: what was kept for it must not be there beside the smaller pass."""
+def test_g40_activations_of_the_failed_pass_are_freed_before_the_step_is_repeated(trainer_of: Build) -> None:
+    """After memory ran out in the backward pass, its activations must not exist in addition to those of the smaller
+    pass."""
     module = HungryBackward(most=32)
     trainer = trainer_of(module, micro_batch=64)
     trainer.optimizer_step()
@@ -103,8 +105,8 @@ def test_g40_activations_of_the_failed_pass_are_gone_before_the_step_is_repeated
     assert module.left == [0, 0, 0]
 
 
-def test_a_step_that_fits_in_no_way_ends_as_out_of_memory(trainer_of: Build) -> None:
-    """Nothing is smaller than one window: the error says so, and carries what was tried."""
+def test_a_step_that_never_fits_ends_as_out_of_memory(trainer_of: Build) -> None:
+    """No micro-batch is smaller than one window: the error reports it and contains the attempts."""
     trainer = trainer_of(Hungry(deep(dropout=0.0), most=0), micro_batch=4)
     with pytest.raises(StepOutOfMemory) as caught:
         trainer.optimizer_step()
@@ -113,16 +115,16 @@ def test_a_step_that_fits_in_no_way_ends_as_out_of_memory(trainer_of: Build) -> 
     assert len(caught.value.batching["halvings"]) == 2
 
 
-def test_another_error_in_a_step_is_not_taken_for_memory(trainer_of: Build) -> None:
-    """It is raised as it is, and the micro-batch stays."""
+def test_another_error_in_a_step_is_not_treated_as_out_of_memory(trainer_of: Build) -> None:
+    """It is raised unchanged, and the micro-batch stays."""
     trainer = trainer_of(Hungry(deep(dropout=0.0), most=0, error=ZeroDivisionError), micro_batch=4)
     with pytest.raises(ZeroDivisionError):
         trainer.optimizer_step()
     assert trainer.micro_batch == 4
 
 
-def test_running_statistics_are_set_back_before_the_step_is_repeated(trainer_of: Build) -> None:
-    """A batch normalisation has seen each window of the step once, not twice; it is told as not invariant."""
+def test_running_statistics_are_restored_before_the_step_is_repeated(trainer_of: Build) -> None:
+    """Batch normalisation counts each window of the step once, not twice; it is reported as not invariant."""
 
     def net() -> nn.Module:
         torch.manual_seed(1)
@@ -136,8 +138,8 @@ def test_running_statistics_are_set_back_before_the_step_is_repeated(trainer_of:
     assert trainer.batching()["invariance"] == "not_invariant"
 
 
-def test_what_splitting_a_batch_means_is_found_or_declared() -> None:
-    """Batch statistics before randomness before neither; a declaration counts before all, and must be a known one."""
+def test_the_effect_of_splitting_a_batch_is_derived_or_declared() -> None:
+    """Batch statistics take precedence over randomness; a declaration takes precedence over both, and must be valid."""
     plain = nn.Sequential(nn.Linear(2, 2))
     normalised = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
     assert invariance(plain, drew=False) == "exact"
@@ -154,8 +156,8 @@ def test_what_splitting_a_batch_means_is_found_or_declared() -> None:
         invariance(declared, drew=False)
 
 
-def test_a_draw_is_seen_on_whatever_device_it_was() -> None:
-    """Dropout on a GPU leaves the generator of the CPU alone."""
+def test_a_random_draw_is_detected_on_every_device() -> None:
+    """Dropout on a GPU does not change the CPU's generator."""
     before = random_state(torch.device("cpu"))
     assert same_random_state(before, random_state(torch.device("cpu")))
     torch.rand(1)
@@ -171,7 +173,8 @@ def test_a_draw_is_seen_on_whatever_device_it_was() -> None:
 def test_interruptions_change_no_bit_with_accumulation_recomputation_and_halving(
     trainer_of: Build, tmp_path: Path, recompute: bool
 ) -> None:
-    """Stopped at many random steps, before and after memory ran out in the middle: weights, curve and metrics equal."""
+    """Stopped at many random steps, before and after memory ran out in the middle: weights, curve and metrics are
+    equal."""
 
     def made(after: int) -> TrainingLoop:
         inner = deep(dropout=0.3)
@@ -180,7 +183,7 @@ def test_interruptions_change_no_bit_with_accumulation_recomputation_and_halving
             assert checkpoint_blocks(inner) == 4
         return trainer_of(module, micro_batch=24)
 
-    # 64 windows a step in micro-batches of 24 are three passes: memory runs out in the fifth step.
+    # 64 windows per step in micro-batches of 24 are three passes: memory runs out in the fifth step.
     whole = made(after=13)
     assert whole.run(Watcher()) == "completed"
     generator = random.Random(3)

@@ -1,4 +1,4 @@
-"""Training in bfloat16 over several micro-batches: weights are cast once a step, and nothing else is different."""
+"""Training in bfloat16 over several micro-batches: weights are cast once per step, and nothing else differs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Build = Callable[..., TrainingLoop]
 
 
 class Casts(TorchDispatchMode):
-    """Counts how often each parameter of a trainer is cast to bfloat16."""
+    """Counts how often each parameter of a training loop is cast to bfloat16."""
 
     def __init__(self, trainer: TrainingLoop) -> None:
         super().__init__()
@@ -44,8 +44,8 @@ def in_bf16(trainer: TrainingLoop) -> TrainingLoop:
 
 
 @pytest.mark.parametrize("micro_batch", [64, 16, 5])
-def test_weights_are_cast_once_a_step(trainer_of: Build, micro_batch: int) -> None:
-    """Whatever the micro-batches, and anew in the next step; those of norms are not cast at all."""
+def test_weights_are_cast_once_per_step(trainer_of: Build, micro_batch: int) -> None:
+    """For all micro-batches together, and again in the next step; weights of norms are not cast."""
     trainer = in_bf16(trainer_of(micro_batch=micro_batch))
     linear = {f"layers.{part}.{name}" for part in (1, 5) for name in ("weight", "bias")}
     for _ in range(2):
@@ -56,7 +56,7 @@ def test_weights_are_cast_once_a_step(trainer_of: Build, micro_batch: int) -> No
 
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_casting_once_changes_no_bit(trainer_of: Build, checkpointing: bool) -> None:
-    """Losses, gradients and weights are those of a training that casts anew for each micro-batch."""
+    """Losses, gradients and weights equal those of a training that casts for each micro-batch."""
     results = []
     for anew in (False, True):
         trainer = in_bf16(trainer_of(Deep(), micro_batch=24))
@@ -80,7 +80,7 @@ def test_casting_once_changes_no_bit(trainer_of: Build, checkpointing: bool) -> 
 
 
 def test_only_the_model_computes_in_bfloat16(trainer_of: Build) -> None:
-    """Neither the loss nor the optimizer are under autocast, and no cast weight outlives its step."""
+    """Neither the loss nor the optimizer runs under autocast, and no cast weight outlives its step."""
     trainer = in_bf16(trainer_of(Net(dropout=0.0), micro_batch=16))
     total, seen = trainer.task.training.total, []
 

@@ -1,4 +1,4 @@
-"""Schedules, decay and clipping against their formulae."""
+"""Schedules, decay and clipping match their formulas."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def one_epoch(trainer: TrainingLoop) -> dict[str, Any]:
         ("cosine", lambda done: (1 + np.cos(np.pi * done)) / 2),
     ],
 )
-def test_schedules_are_their_formulae(schedule: str, shape: Callable[[Any], Any], warmup: int) -> None:
-    """k / (warmup + 1) of the peak at the k-th step, the peak right after; then a decay over the steps that are left.
+def test_schedules_match_their_formulas(schedule: str, shape: Callable[[Any], Any], warmup: int) -> None:
+    """The rate is k / (warmup + 1) of the peak at the k-th step, then the peak, then decays over the remaining steps.
 
-    A warm-up that is longer than the training never reaches the peak, and no rate is negative or 0 while one trains.
+    A warm-up longer than the training never reaches the peak, and no rate during training is negative or 0.
     """
     total, steps = 60, np.arange(60)
     after = shape(np.clip((steps - warmup) / max(1, total - warmup), 0, 1))
@@ -50,8 +50,8 @@ def test_schedules_are_their_formulae(schedule: str, shape: Callable[[Any], Any]
     assert min(found) > 0
 
 
-def test_each_epoch_tells_the_rate_of_its_last_step(trainer_of: Build) -> None:
-    """As the formula has it, over all planned steps."""
+def test_each_epoch_reports_the_rate_of_its_last_step(trainer_of: Build) -> None:
+    """It follows the formula over all planned steps."""
     trainer = trainer_of(schedule="linear")
     total = 4 * trainer.steps_per_epoch
     for epoch in range(1, 5):
@@ -59,10 +59,10 @@ def test_each_epoch_tells_the_rate_of_its_last_step(trainer_of: Build) -> None:
         assert one_epoch(trainer)["learning_rate"] == pytest.approx(1e-2 * (1 - (step - 3) / (total - 3)))
 
 
-def test_decay_is_decoupled_and_leaves_biases_and_norms_alone() -> None:
-    """Without a gradient a matrix shrinks by learning rate times decay, and nothing else moves.
+def test_decay_is_decoupled_and_excludes_biases_and_norms() -> None:
+    """Without a gradient, a matrix shrinks by learning rate times decay, and nothing else changes.
 
-    That holds for norms and biases of any shape, not only for vectors.
+    Norms and biases of any shape are excluded, not only vectors.
     """
 
     class Odd(nn.Module):
@@ -82,8 +82,8 @@ def test_decay_is_decoupled_and_leaves_biases_and_norms_alone() -> None:
     torch.testing.assert_close(module.linear.weight.detach(), before["linear.weight"] * (1 - 0.1 * 0.5))
 
 
-def test_clipping_bounds_the_step_and_its_rate_is_told(trainer_of: Build) -> None:
-    """The norm is that before clipping, over the whole effective batch; the share counts the steps above the limit."""
+def test_clipping_bounds_the_step_and_its_rate_is_reported(trainer_of: Build) -> None:
+    """The norm is measured before clipping, over the whole effective batch; the share counts steps above the limit."""
     free = trainer_of(gradient_clip=None, hyperparameters={"learning_rate": 1e-8})
     norms = []
     while free.progress.step < free.steps_per_epoch:
@@ -104,7 +104,7 @@ def test_clipping_bounds_the_step_and_its_rate_is_told(trainer_of: Build) -> Non
 
 
 def test_g36_an_exploding_loss_is_a_divergence(trainer_of: Build) -> None:
-    """A loss a hundred times that of the first epoch ends the trial although it is finite."""
+    """A loss a hundred times the first epoch's ends the trial although it is finite."""
     trainer = trainer_of(Failing(call=12, factor=1e4, feature=1), hyperparameters={"learning_rate": 1e-8})
     one_epoch(trainer)
     with pytest.raises(Diverged, match=r"training loss exploded from 0\.\d+ to \d+ in epoch 2|e\+03 in epoch 2"):

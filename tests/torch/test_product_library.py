@@ -1,4 +1,4 @@
-"""Which library computes float32 products: by the processor when a study begins, the trial's own from then on."""
+"""The library of float32 products follows from the processor when a study begins; a resumed trial keeps its own."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def cpuinfo(maker: str, flags: str) -> str:
         (
             cpuinfo("GenuineIntel", WIDE),
             "torch",
-            "GenuineIntel with AVX-512: MKL uses its full width, and costs less a call",
+            "GenuineIntel with AVX-512: MKL uses its full width with less overhead per call",
         ),
         (
             cpuinfo("AuthenticAMD", WIDE),
@@ -47,18 +47,19 @@ def cpuinfo(maker: str, flags: str) -> str:
         (
             "processor : 0\nCPU implementer : 0x41\nFeatures : fp asimd\n",
             "torch",
-            "not known to be an x86 processor: what torch takes by itself",
+            "not an x86 processor: torch's default library",
         ),
-        ("", "torch", "not known to be an x86 processor: what torch takes by itself"),
+        ("", "torch", "not an x86 processor: torch's default library"),
     ],
 )
-def test_the_maker_and_the_width_decide(text: str, name: Any, why: str) -> None:
-    """MKL on Intel, oneDNN on others with all of AVX-512 that torch needs, else what torch takes; with the reason."""
+def test_vendor_and_vector_width_decide(text: str, name: Any, why: str) -> None:
+    """MKL on Intel, oneDNN on others with the parts of AVX-512 that torch needs, else torch's default; with the
+    reason."""
     assert choose_library(text) == ProductsReport(name=name, why=why)
 
 
 class Choosing(nn.Module):
-    """A model with a choice; `has_onednn` stands for the processor."""
+    """A model that supports the choice; `has_onednn` simulates the processor."""
 
     def __init__(self, *, has_onednn: bool = True) -> None:
         super().__init__()
@@ -80,7 +81,7 @@ def spec(name: Library, why: str = "of the study") -> TorchSpec:
 
 @pytest.mark.parametrize("name", ["torch", "onednn"])
 def test_a_new_trial_has_the_library_of_its_study(trainer_of: Build, name: Library) -> None:
-    """The module uses it, and the policy of the record has it with its reason."""
+    """The module uses it, and the recorded policy contains it with its reason."""
     trainer = trainer_of(Choosing())
     policy = settle(spec(name), trainer)
     assert (policy.products, policy.why["products"]) == (name, "of the study")
@@ -89,7 +90,7 @@ def test_a_new_trial_has_the_library_of_its_study(trainer_of: Build, name: Libra
 
 @pytest.mark.parametrize(("name", "other"), [("torch", "onednn"), ("onednn", "torch")])
 def test_a_resumed_trial_keeps_its_library(trainer_of: Build, name: Library, other: Library) -> None:
-    """Whatever the study says by then."""
+    """The study's library has no effect."""
     earlier = settle(spec(name), trainer_of(Choosing())).plain()
     trainer = trainer_of(Choosing())
     policy = settle(spec(other, "other"), trainer, earlier=earlier)
@@ -99,24 +100,24 @@ def test_a_resumed_trial_keeps_its_library(trainer_of: Build, name: Library, oth
 
 @pytest.mark.parametrize("earlier", [None, {"precision": "fp32", "compile": "off", "why": {}}])
 @pytest.mark.parametrize("has_onednn", [True, False])
-def test_studies_without_a_library_do_what_they_did(
+def test_studies_without_a_library_compute_as_before(
     trainer_of: Build, earlier: dict[str, Any] | None, has_onednn: bool
 ) -> None:
-    """New trials and resumed ones: oneDNN where it has AVX-512, else torch's, without a warning."""
+    """New and resumed trials use oneDNN with AVX-512, else torch's library, without a warning."""
     warnings: list[str] = []
     policy = settle(
         make_attempt_spec(), trainer_of(Choosing(has_onednn=has_onednn)), earlier=earlier, warnings=warnings
     )
     assert policy.products == ("onednn" if has_onednn else "torch")
-    assert policy.why["products"] == "from before there was a choice: oneDNN where it has AVX-512"
+    assert policy.why["products"] == "the study is older than this choice: oneDNN with AVX-512"
     assert warnings == []
 
 
 def test_a_library_that_is_missing_here_is_a_warning(trainer_of: Build) -> None:
-    """The trial computes with what there is, its record says so, and it keeps that from then on."""
+    """The trial uses the available library, records it, and keeps it from then on."""
     warnings: list[str] = []
     policy = settle(spec("onednn"), trainer_of(Choosing(has_onednn=False)), warnings=warnings)
-    why = "onednn was chosen (of the study), and this processor or this torch lacks it"
+    why = "onednn was chosen (of the study), but this processor or torch does not support it"
     assert (policy.products, policy.why["products"]) == ("torch", why)
     assert warnings == [f"float32 products are computed by torch, so results may differ in the last digits: {why}"]
     trainer = trainer_of(Choosing())
@@ -126,15 +127,15 @@ def test_a_library_that_is_missing_here_is_a_warning(trainer_of: Build) -> None:
 
 
 def test_a_model_without_a_choice_has_no_library(trainer_of: Build) -> None:
-    """Its record claims none."""
+    """Its record contains none."""
     policy = settle(spec("onednn"), trainer_of())
     assert policy.products is None
     assert "products" not in policy.why
     assert Policy(**policy.plain()) == policy
 
 
-def test_a_library_that_is_unknown_is_an_error() -> None:
-    """A module that returns something else is named, with what it returned."""
+def test_an_unknown_library_is_an_error() -> None:
+    """The error contains the module and the returned value."""
 
     class Wrong(nn.Module):
         def use_products(self, library: str) -> None: ...

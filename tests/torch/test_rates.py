@@ -1,4 +1,4 @@
-"""An objective that is a rate over windows which the model chooses."""
+"""Objectives that are rates over windows chosen by the model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAXIMIZE = {"metric": "precision", "direction": "maximize"}
 
 
 class Scripted(nn.Module):
-    """In the evaluation of epoch n it predicts `script[n]` windows positive, from the first positive one on."""
+    """A model that in epoch n predicts `script[n]` windows as positive, starting with the first positive one."""
 
     def __init__(self, *script: int) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Scripted(nn.Module):
 
 
 class Silent:
-    """A monitor that lets everything pass, and keeps the learning curve."""
+    """A monitor that never interferes, and records the learning curve."""
 
     def __init__(self) -> None:
         self.lines: list[dict[str, Any]] = []
@@ -61,8 +61,10 @@ def trained(trainer_of: Callable[..., TrainingLoop]) -> Callable[..., TrainingLo
     return train
 
 
-def test_g19_an_epoch_without_a_prediction_is_the_worst_and_no_failure(trained: Callable[..., TrainingLoop]) -> None:
-    """Its precision is null in the learning curve; another epoch is the best one, wherever it comes."""
+def test_g19_an_epoch_without_positive_predictions_is_the_worst_and_no_failure(
+    trained: Callable[..., TrainingLoop],
+) -> None:
+    """Its precision is null in the learning curve; another epoch is the best one, in every order."""
     trainer = trained(0, 40, 0)
     assert [line["precision"] is None for line in trainer.progress.curve] == [True, False, True]
     assert trainer.progress.best is not None
@@ -70,22 +72,22 @@ def test_g19_an_epoch_without_a_prediction_is_the_worst_and_no_failure(trained: 
     assert trainer.value() == trainer.progress.curve[1]["precision"]
 
 
-def test_g19_a_trial_without_a_prediction_has_the_worst_value(trained: Callable[..., TrainingLoop]) -> None:
-    """Of the best and of the last epoch: 0, the least that a precision can be."""
+def test_g19_a_trial_without_positive_predictions_has_the_worst_value(trained: Callable[..., TrainingLoop]) -> None:
+    """For the best and for the last epoch it is 0, the lowest precision."""
     assert trained(0, 0).value() == 0.0
     assert trained(40, 0, reduction="last").value() == 0.0
 
 
 def test_g19_early_stopping_sees_no_improvement_in_such_epochs(trained: Callable[..., TrainingLoop]) -> None:
-    """A precision of one window is no reference that later epochs must beat."""
+    """Later epochs need not beat a precision over one window."""
     trainer = trained(1, 40, 60, 50, patience=2, min_denominator=20)
     assert trainer.progress.curve[0]["precision"] == 1.0
     assert len(trainer.progress.curve) == 4
     assert trained(0, 0, 0, 40, patience=2).progress.epoch == 4
 
 
-def test_g19_the_best_epoch_is_over_enough_windows_where_one_is(trained: Callable[..., TrainingLoop]) -> None:
-    """Version 0.1, without a least number, took the epoch of one lucky window."""
+def test_g19_the_best_epoch_has_enough_windows_if_one_has(trained: Callable[..., TrainingLoop]) -> None:
+    """Version 0.1, without a minimum number, chose the epoch with one lucky window."""
     for script, least, epoch in (((40, 1), 20, 1), ((1, 40), 20, 2), ((1, 2), 20, 1), ((40, 1), 0, 2)):
         trainer = trained(*script, min_denominator=least)
         assert trainer.progress.best is not None
@@ -93,8 +95,8 @@ def test_g19_the_best_epoch_is_over_enough_windows_where_one_is(trained: Callabl
 
 
 @pytest.mark.parametrize(("windows", "low", "high"), [(1, 0.2, 1.0), (5, 0.56, 1.0), (19, 0.83, 1.0)])
-def test_g19_the_interval_of_few_windows_is_as_wide_as_they_are_few(windows: int, low: float, high: float) -> None:
-    """All of them hit; resampling says 1.0 to 1.0, or nothing at all."""
+def test_g19_the_interval_of_few_windows_is_wide(windows: int, low: float, high: float) -> None:
+    """All of them are hits; resampling alone would return 1.0 to 1.0, or nothing."""
     labels = np.zeros(400)
     labels[::4] = 1.0
     outputs = np.full((400, 1), -1.0)
@@ -104,13 +106,13 @@ def test_g19_the_interval_of_few_windows_is_as_wide_as_they_are_few(windows: int
     found = metric_intervals(task, outputs_NC, labels_N, overlap=1)["precision"]
     assert (found["denominator"], found["high"]) == (windows, high)
     assert found["low"] == pytest.approx(low, abs=0.01)
-    # Labels that overlap make fewer windows of them.
+    # Overlapping labels reduce the number of independent windows.
     wider = metric_intervals(task, outputs_NC, labels_N, overlap=5)["precision"]
     assert wider["low"] < found["low"]
 
 
 def test_g19_a_share_of_all_windows_has_an_interval_of_some_width() -> None:
-    """Also where every window is right, as the signs of a target far from 0 are."""
+    """Also if every window is correct, such as the signs of a target far from 0."""
     outputs_NC, labels_N = torch.full((300, 1), 50.0), torch.linspace(40, 60, 300)
     found = metric_intervals(task_named("forecast"), outputs_NC, labels_N, overlap=1)["sign_accuracy"]
     assert found["low"] == pytest.approx(0.987, abs=1e-3)

@@ -1,4 +1,4 @@
-"""Compiled blocks that attempts share: the same numbers, whole files only, and nothing that is damaged is used."""
+"""Attempts share compiled blocks: results are equal, files are complete, and damaged ones are not used."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ exec {real} "$@"
 
 
 class Attempts:
-    """Processes that compile a module of some depth with a compiler that is watched."""
+    """Processes that compile a module of some depth with a compiler that logs its calls."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.shared = root, root / "shared"
@@ -84,7 +84,7 @@ class Attempts:
         )
 
     def run(self, name: str, *, depth: int = 2) -> tuple[str, int]:
-        """The gradients' hash, and how many libraries were compiled for them."""
+        """The hash of the gradients, and the number of compiled libraries."""
         before = self.libraries()
         process = self.start(name, depth=depth)
         output, _ = process.communicate(timeout=300)
@@ -100,8 +100,8 @@ class Attempts:
 
 @needs_compiler
 def test_what_one_attempt_compiled_the_next_one_uses(tmp_path: Path) -> None:
-    """A killed attempt leaves nothing for others; the next publishes whole files; one more of the same width compiles
-    no library whatever its depth, and computes the same to the bit; damaged files are compiled anew, to the same bits.
+    """A killed attempt publishes nothing; the next publishes complete files; another of the same width compiles no
+    library, whatever its depth, and computes the same bits; damaged files are compiled again, with the same bits.
     """
     attempts = Attempts(tmp_path)
     attempts.hold.touch()
@@ -144,8 +144,8 @@ def published(private: Path, shared: SharedBlocks, **files: str) -> None:
     shared.publish(private, private.name)
 
 
-def test_an_entry_has_what_no_other_one_has(tmp_path: Path) -> None:
-    """Two attempts that compiled the same at the same time: the second adds the rest, and no entry without files."""
+def test_an_entry_contains_only_new_files(tmp_path: Path) -> None:
+    """If two attempts compile the same at the same time, the second adds only its new files, and no empty entry."""
     shared = SharedBlocks(tmp_path / "shared")
     published(tmp_path / "first", shared, a="1", b="2")
     published(tmp_path / "second", shared, a="other", c="3")
@@ -156,8 +156,9 @@ def test_an_entry_has_what_no_other_one_has(tmp_path: Path) -> None:
     assert (tmp_path / "fourth" / "a").read_text() == "1"
 
 
-def test_what_cannot_be_used_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Damaged files, lost ones, half a list of checksums, links; and a file system without hard links takes copies."""
+def test_unusable_files_are_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Damaged and lost files, a truncated list of checksums, and links are skipped; without hard links files are
+    copied."""
     shared = SharedBlocks(tmp_path / "shared")
     published(tmp_path / "first", shared, good="1", damaged="2", lost="3", linked="4")
     published(tmp_path / "second", shared, other="5")
@@ -177,8 +178,8 @@ def test_what_cannot_be_used_is_passed_over(tmp_path: Path, monkeypatch: pytest.
     assert [path.name for path in (tmp_path / "copying").iterdir()] == ["good"]
 
 
-def test_what_is_shared_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What would make it larger than the limit is not published, and what cannot be written is no error."""
+def test_shared_files_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files beyond the limit are not published, and files that cannot be written are no error."""
     shared = SharedBlocks(tmp_path / "shared")
     published(tmp_path / "first", shared, a="1" * 100)
     monkeypatch.setattr(shared_blocks, "LARGEST", 150)
@@ -189,7 +190,7 @@ def test_what_is_shared_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_removing_follows_no_link(tmp_path: Path) -> None:
-    """The folder with all in it is removed; of a link the link alone; where there is none nothing happens."""
+    """A folder is removed with its content, a link without its target; a missing folder is no error."""
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "file").touch()
     (tmp_path / "compiled").symlink_to(tmp_path / "theirs")
@@ -201,7 +202,7 @@ def test_removing_follows_no_link(tmp_path: Path) -> None:
 
 
 def test_other_tools_share_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another version of torch or of the compiler, or another processor, has a folder of its own."""
+    """Another version of torch or of the compiler, or another processor, has a separate folder."""
     compiler = tmp_path / "g++"
 
     def folder(version: str = "12") -> Path | None:

@@ -1,4 +1,4 @@
-"""Captured steps: all but the capture, which needs CUDA (`tests/cuda/test_graph.py`); a replay is a call here."""
+"""Captured steps without the capture, which needs CUDA (`tests/cuda/test_graph.py`); here a replay is a call."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GRAPH = Policy(launches="graph", why={})
 
 
 class Called:
-    """A replay that calls what was captured."""
+    """A replay that calls the captured function."""
 
     def __init__(self, function: Callable[[], object], *, after: Any) -> None:
         self.function, self.count = function, 0
@@ -36,7 +36,7 @@ class Called:
 
 @pytest.fixture
 def replays(monkeypatch: pytest.MonkeyPatch) -> list[Called]:
-    """What was captured, the gradients and the update of each trainer in turn."""
+    """The captured functions: gradients and update of each training loop in order."""
     made: list[Called] = []
 
     def capture(function: Callable[[], object], *, after: Any) -> Called:
@@ -48,7 +48,7 @@ def replays(monkeypatch: pytest.MonkeyPatch) -> list[Called]:
 
 
 def trained(made: TrainingLoop, policy: Policy, *, epochs: int = 2) -> Mapping[str, Any]:
-    """The state after so many epochs, without evaluations."""
+    """The state after `epochs` epochs, without evaluations."""
     made.policy = policy
     for _ in range(epochs):
         made.progress.step = 0
@@ -59,7 +59,7 @@ def trained(made: TrainingLoop, policy: Policy, *, epochs: int = 2) -> Mapping[s
 
 
 def same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Weights, moments and sums, to the last bit."""
+    """Whether weights, moments and sums are bitwise equal."""
     moments = [
         (a[name], b[name])
         for a, b in zip(one["optimizer"]["state"].values(), other["optimizer"]["state"].values(), strict=True)
@@ -74,7 +74,7 @@ def in_float32(*args: Any, **kwargs: Any) -> float:
 
 
 class Normalised(Net):
-    """With statistics over the batch."""
+    """A model with batch statistics."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class Normalised(Net):
 @pytest.mark.parametrize("make", [Net, Normalised])
 @pytest.mark.parametrize("micro_batch", [64, 24])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_captured_steps_are_those_of_a_rate_in_float32(
+def test_captured_steps_equal_steps_with_a_float32_rate(
     trainer_of: Build,
     replays: list[Called],
     monkeypatch: pytest.MonkeyPatch,
@@ -92,7 +92,7 @@ def test_captured_steps_are_those_of_a_rate_in_float32(
     micro_batch: int,
     precision: Any,
 ) -> None:
-    """To the last bit, with dropout, micro-batches, short last batches, a schedule and clipping."""
+    """They are bitwise equal, with dropout, micro-batches, short last batches, a schedule and clipping."""
     plain = Policy(precision=precision, why={})
     with monkeypatch.context() as patched:
         patched.setattr(training_loop, "learning_rate_at", in_float32)
@@ -109,7 +109,7 @@ def test_captured_steps_are_those_of_a_rate_in_float32(
 
 
 def test_rounding_the_rate_changes_last_digits_only(trainer_of: Build, replays: list[Called]) -> None:
-    """Beside `plain`, whose rates are in float64; the epoch's line has the rate as it was meant."""
+    """Rates of `plain` are float64; the epoch reports the unrounded rate."""
     torch.manual_seed(1)
     expected = trained(trainer_of(), Policy(why={}))
     torch.manual_seed(1)
@@ -127,10 +127,10 @@ def in_float64(made: TrainingLoop) -> float:
     return learning_rate_at(done, peak=1e-2, schedule="cosine", warmup_steps=3, total_steps=total)
 
 
-def test_a_continued_training_with_captured_steps_is_the_uninterrupted_one(
+def test_a_resumed_training_with_captured_steps_equals_the_uninterrupted_one(
     trainer_of: Build, replays: list[Called]
 ) -> None:
-    """Whose steps before the capture were launched, and are replays in the other."""
+    """Eager steps before the second capture are replays in the uninterrupted training."""
     torch.manual_seed(1)
     whole = trained(trainer_of(), GRAPH)
     torch.manual_seed(1)
@@ -150,7 +150,7 @@ def test_a_continued_training_with_captured_steps_is_the_uninterrupted_one(
 
 
 class Host(Net):
-    """Does something on the host in each forward pass."""
+    """A model that acts on the host in each forward pass."""
 
     def __init__(self, *, does: str) -> None:
         super().__init__()
@@ -182,10 +182,10 @@ class Host(Net):
         ("draws by numpy", "draws random numbers"),
     ],
 )
-def test_what_a_replay_would_not_repeat_is_not_captured(
+def test_actions_that_a_replay_would_not_repeat_are_not_captured(
     trainer_of: Build, replays: list[Called], does: str, what: str
 ) -> None:
-    """Then all steps are launched, the record says why, and random numbers are those without the attempt."""
+    """All steps then run in eager mode, the record contains the reason, and the attempt changes no random numbers."""
     random.seed(1)
     np.random.seed(1)
     torch.manual_seed(1)
@@ -194,14 +194,14 @@ def test_what_a_replay_would_not_repeat_is_not_captured(
     assert made.graph is not None
     assert made.graph.problem == f"a forward pass {what} on the host, which a replay would not"
     assert replays == []
-    if does != "replaces":  # whose pass cannot be undone
+    if does != "replaces":  # its pass cannot be undone
         random.seed(1)
         np.random.seed(1)
         assert same(found, launched(trainer_of, lambda: Host(does=does)))
 
 
 def launched(trainer_of: Build, make: Callable[[], nn.Module] = Net) -> Mapping[str, Any]:
-    """The state of a training whose steps were never captured."""
+    """The state of a training without captured steps."""
     torch.manual_seed(1)
     made = trainer_of(make())
     made.policy = GRAPH
@@ -211,8 +211,8 @@ def launched(trainer_of: Build, make: Callable[[], nn.Module] = Net) -> Mapping[
     return trained(made, GRAPH)
 
 
-def test_a_capture_that_fails_leaves_the_step_as_it_is_written(trainer_of: Build) -> None:
-    """Here torch has no GPU to capture on; nothing of the training is lost."""
+def test_after_a_failed_capture_steps_run_in_eager_mode(trainer_of: Build) -> None:
+    """Here torch has no GPU for a capture; the training loses nothing."""
     torch.manual_seed(1)
     made = trainer_of(Net())
     found = trained(made, GRAPH)
@@ -222,8 +222,10 @@ def test_a_capture_that_fails_leaves_the_step_as_it_is_written(trainer_of: Build
 
 
 @pytest.mark.parametrize("wrong", ["loss", "gradient norm"])
-def test_a_replay_that_is_not_the_step_is_found(trainer_of: Build, monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
-    """Before it changes a weight: the step is made as it is written, and so are all others."""
+def test_a_replay_that_differs_from_the_step_is_detected(
+    trainer_of: Build, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    """It is detected before it changes a weight: this step and all others run in eager mode."""
     torch.manual_seed(1)
     made = trainer_of(Net())
 
@@ -239,10 +241,10 @@ def test_a_replay_that_is_not_the_step_is_found(trainer_of: Build, monkeypatch: 
     assert same(found, launched(trainer_of))
 
 
-def test_captured_steps_are_given_up_where_memory_runs_out(
+def test_captured_steps_are_dropped_if_memory_runs_out(
     trainer_of: Build, replays: list[Called], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the short last batch, say: what they hold may be all that lacks, so the micro-batch stays at first."""
+    """For example in the short last batch: freeing them may be enough, so the micro-batch stays at first."""
     torch.manual_seed(1)
     made = trainer_of()
     passes, failed = made._passes, []

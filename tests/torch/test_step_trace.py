@@ -1,4 +1,4 @@
-"""What the memory of a step is found from: the trainer's step on fake tensors."""
+"""The trace of a step: the training loop's step on fake tensors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scalecore_torch.training.training_loop import TrainingLoop
 
 
 class Encoder(nn.Module):
-    """Two layers, which torch's own encoder makes as copies of a third."""
+    """Two layers, which torch's own encoder creates as copies of a third."""
 
     def __init__(self, *, copied: bool) -> None:
         super().__init__()
@@ -43,9 +43,9 @@ def trainer(*, copied: bool) -> TrainingLoop:
     )
 
 
-@pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")  # by torch, where it copies one
+@pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")  # by torch when it copies one
 def test_layers_that_a_model_copies_are_traced_as_if_it_built_each() -> None:
-    """`torch.nn.TransformerEncoder` copies the layer that it is given."""
+    """`torch.nn.TransformerEncoder` copies its layer argument."""
     copied, built = (trace_step(lambda copied=copied: trainer(copied=copied), evaluate=32) for copied in (True, False))
     assert copied.peak == built.peak > 0
     assert copied.resident == built.resident

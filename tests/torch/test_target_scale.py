@@ -40,7 +40,7 @@ UNITS = {
 
 
 class Silent:
-    """A monitor that lets everything pass."""
+    """A monitor that never interferes."""
 
     def step(self, **_: Any) -> str:
         return "go_on"
@@ -51,7 +51,7 @@ class Silent:
 
 
 def folder_of(path: Path, *, times: float, plus: float, raw: bool = False) -> Path:
-    """A noisy wave whose next value is the target, in another unit."""
+    """A noisy wave with its next value as target, in another unit."""
     generator = np.random.default_rng(5)
     wave = np.sin(np.arange(ROWS + 1) / 9) + 0.1 * generator.normal(size=ROWS + 1)
     labels = times * wave[1:] + plus
@@ -108,7 +108,8 @@ def folder(tmp_path: Path) -> Callable[..., Path]:
 @pytest.mark.parametrize("loss", list(LOSSES))
 @pytest.mark.parametrize("unit", list(UNITS))
 def test_g57_a_forecast_is_the_same_in_every_unit(folder: Callable[..., Path], unit: str, loss: str) -> None:
-    """Squares scale by the square of the factor, absolute and pinball losses by the factor; a level changes neither."""
+    """Squared losses scale with the square of the factor, absolute and pinball losses with the factor; a level changes
+    neither."""
     factor = UNITS[unit][0]
     before, after = trained(folder(), loss), trained(folder(unit), loss)
     powers = {"val_loss": 2, "mae": 1, "rmse": 1, "r2": 0, "pinball": 1, "coverage": 0, "gradient_norm": 0}
@@ -120,7 +121,7 @@ def test_g57_a_forecast_is_the_same_in_every_unit(folder: Callable[..., Path], u
 
 @pytest.mark.parametrize("loss", list(LOSSES))
 def test_g57_a_factor_of_two_changes_no_bit(tmp_path: Path, loss: str) -> None:
-    """Target times 1024: the same weights, and losses times 1024 or its square to the last bit."""
+    """With the target times 1024, weights are equal, and losses are multiplied by 1024 or its square, bit for bit."""
     before = trained(folder_of(tmp_path / "one", times=1.0, plus=0.0), loss)
     after = trained(folder_of(tmp_path / "kilo", times=1024.0, plus=0.0), loss)
     for name, tensor in before.module.state_dict().items():
@@ -132,7 +133,7 @@ def test_g57_a_factor_of_two_changes_no_bit(tmp_path: Path, loss: str) -> None:
 
 
 def test_g57_trials_rank_alike_in_every_unit(folder: Callable[..., Path]) -> None:
-    """By learning rate, from one that learns nothing to one that learns."""
+    """Trials differ in the learning rate, from one too small to learn to a good one."""
     rates = (1e-5, 1e-3, 1e-2, 3e-2)
     units = ("as it is", *UNITS)
     values = {unit: [trained(folder(unit), rate=rate).value() or 0.0 for rate in rates] for unit in units}
@@ -143,7 +144,7 @@ def test_g57_trials_rank_alike_in_every_unit(folder: Callable[..., Path]) -> Non
 
 
 def test_g57_a_level_of_forty_thousand_is_learned(folder: Callable[..., Path]) -> None:
-    """In the target's unit it was out of reach: 0.1 gave 1,559 times the baseline's loss, without a word."""
+    """In the target's unit it was out of reach: version 0.1 had 1,559 times the baseline's loss, without a warning."""
     scaled, raw = folder("both"), folder_of(folder().parent / "raw", times=1000.0, plus=40_000.0, raw=True)
     prior = read_description(scaled).parts["val"].prior_loss
     assert prior == pytest.approx(read_description(raw).parts["val"].prior_loss)
@@ -153,7 +154,7 @@ def test_g57_a_level_of_forty_thousand_is_learned(folder: Callable[..., Path]) -
 
 @pytest.mark.parametrize("loss", list(LOSSES))
 def test_g57_predictions_and_intervals_are_in_the_targets_unit(folder: Callable[..., Path], loss: str) -> None:
-    """What is kept of the best epoch gives the loss that was reported, beside labels as the data have them."""
+    """The stored outputs of the best epoch have the reported loss, with labels in the data's unit."""
     path = folder("both")
     trainer = trained(path, loss)
     best = trainer.progress.best
@@ -170,8 +171,8 @@ def test_g57_predictions_and_intervals_are_in_the_targets_unit(folder: Callable[
         assert intervals[name]["low"] < best[name] < intervals[name]["high"]
 
 
-def test_g57_a_study_of_before_trains_as_it_did(folder: Callable[..., Path]) -> None:
-    """Without a scale labels, outputs and fingerprint (as recorded with version 0.1) are what they were."""
+def test_g57_an_older_study_trains_as_before(folder: Callable[..., Path]) -> None:
+    """Without a scale, labels, outputs and fingerprint (as recorded with version 0.1) do not change."""
     path = folder("x1000", raw=True)
     description = read_description(path)
     windows = open_windows(path)["train"]
@@ -185,7 +186,7 @@ def test_g57_a_study_of_before_trains_as_it_did(folder: Callable[..., Path]) -> 
 
 
 def test_g57_a_trial_that_is_resumed_ends_the_same(folder: Callable[..., Path]) -> None:
-    """The checkpoint holds outputs in the target's unit, which are those of the best epoch again."""
+    """The checkpoint contains the best epoch's outputs in the target's unit."""
     path = folder("both")
     whole = trained(path)
     again = trained(path)
@@ -196,7 +197,8 @@ def test_g57_a_trial_that_is_resumed_ends_the_same(folder: Callable[..., Path]) 
 
 
 class Normalising(nn.Module):
-    """Takes the mean of each feature out of its window, and adds that of the first one to the output where `back`."""
+    """A model that removes the mean of each feature in its window, and with `back` adds the first feature's mean to the
+    output."""
 
     def __init__(self, *, back: bool) -> None:
         super().__init__()
@@ -208,8 +210,9 @@ class Normalising(nn.Module):
         return outputs_B1 + mean_B1F[:, :, 0] if self.back else outputs_B1
 
 
-def test_g57_a_model_that_loses_the_level_is_found() -> None:
-    """By its outputs for the same windows at another level; one that adds the level again passes, or learns from it."""
+def test_g57_a_model_that_loses_the_level_is_detected() -> None:
+    """The check compares outputs for the same windows at another level; a model that restores or uses the level
+    passes."""
     torch.manual_seed(0)
     x_BTF = torch.randn(16, CONTEXT, 2)
     assert removes_level(Normalising(back=False), x_BTF)
@@ -219,7 +222,7 @@ def test_g57_a_model_that_loses_the_level_is_found() -> None:
 
 
 def test_g57_the_smoke_step_refuses_a_forecast_that_loses_the_level(folder: Callable[..., Path]) -> None:
-    """Whatever its family declares; a study of before, whose target has no scale, keeps its way."""
+    """The family's declaration does not matter; an older study without a target scale is not refused."""
     trainer, values = trainer_of(folder(), Normalising(back=False), loss="mse", rate=1e-2)
     with pytest.raises(RefusedError) as caught:
         smoke(trainer, values, sampled=[], outputs=1)

@@ -1,4 +1,4 @@
-"""The trainer `torch` keeps the contract of trainers."""
+"""The trainer `torch` passes the contract of trainers."""
 
 from __future__ import annotations
 

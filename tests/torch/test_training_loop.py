@@ -22,7 +22,7 @@ Build = Callable[..., TrainingLoop]
 
 
 class Watcher:
-    """Records what the loop tells, and stops or prunes it at a given step."""
+    """A monitor that records the loop's reports, and stops or prunes it at a given step."""
 
     def __init__(self, *, stop_at: int | None = None, prune_at: int | None = None, folder: Path | None = None) -> None:
         self.steps = 0
@@ -59,7 +59,7 @@ def weights(trainer: TrainingLoop) -> list[torch.Tensor]:
 
 
 def test_an_interrupted_trial_equals_the_uninterrupted_one_bit_for_bit(trainer_of: Build, tmp_path: Path) -> None:
-    """Stopped at many random steps, each time rebuilt and continued: same weights, learning curve and best epoch."""
+    """Stopped at many random steps, each time rebuilt and resumed: weights, learning curve and best epoch are equal."""
     whole = trainer_of()
     assert whole.run(Watcher()) == "completed"
     generator = random.Random(5)
@@ -80,7 +80,7 @@ def test_an_interrupted_trial_equals_the_uninterrupted_one_bit_for_bit(trainer_o
 
 
 def test_without_the_random_state_the_result_would_differ(trainer_of: Build, tmp_path: Path) -> None:
-    """The equality above is not trivial: dropout depends on the random state that a checkpoint carries."""
+    """The equality above is not trivial: dropout depends on the random state in a checkpoint."""
     whole = trainer_of()
     whole.run(Watcher())
     first = trainer_of()
@@ -95,9 +95,9 @@ def test_without_the_random_state_the_result_would_differ(trainer_of: Build, tmp
 
 
 def test_micro_batches_add_up_to_the_whole_batch(trainer_of: Build) -> None:
-    """With a short last micro-batch and a short last step, gradients and losses are those of the whole batch."""
-    # Modules are built before the seed is set, so both start from weights of one seed; without dropout nothing else is
-    # drawn.
+    """With a short last micro-batch and a short last step, gradients and losses equal those of the whole batch."""
+    # Modules are built before the seed is set, so both start from the same weights; without dropout nothing else is
+    # random.
     torch.manual_seed(1)
     whole = trainer_of(plain_net(), micro_batch=64)
     torch.manual_seed(1)
@@ -111,7 +111,7 @@ def test_micro_batches_add_up_to_the_whole_batch(trainer_of: Build) -> None:
 
 
 def test_the_training_loss_is_the_mean_over_windows(trainer_of: Build) -> None:
-    """A last batch that is shorter does not weigh more per window: with a frozen model it equals the plain mean."""
+    """Windows of a shorter last batch have no larger weight: with a frozen model the loss equals the plain mean."""
     trainer = trainer_of(hyperparameters={"learning_rate": 1e-8, "epochs": 1})
     trainer.module.eval()
     trainer.module.train = lambda mode=True: trainer.module  # type: ignore[assignment,misc]
@@ -120,8 +120,8 @@ def test_the_training_loss_is_the_mean_over_windows(trainer_of: Build) -> None:
     assert trainer.progress.curve[0]["train_loss"] == pytest.approx(expected, rel=1e-4)
 
 
-def test_g05_best_and_last_epoch_are_kept_apart(trainer_of: Build) -> None:
-    """The value is that of the best epoch by default, of the last one if the objective says so; both are stored."""
+def test_g05_best_and_last_epoch_are_stored_separately(trainer_of: Build) -> None:
+    """The value is the best epoch's by default, or the last one's if the objective requires it; both are stored."""
     settings = {"hyperparameters": {"learning_rate": 0.3, "epochs": 8}}
     best, last = trainer_of(**settings), trainer_of(**settings, reduction="last")
     best.run(Watcher())
@@ -143,7 +143,7 @@ def test_g36_divergence_is_a_state_with_a_reason(trainer_of: Build) -> None:
 
 
 def test_g36_a_validation_loss_that_is_not_finite_is_a_divergence_too(trainer_of: Build) -> None:
-    """Where only the windows that are judged give none."""
+    """If only validation windows have no finite loss."""
 
     class Unseen(nn.Module):
         def __init__(self) -> None:
@@ -160,7 +160,7 @@ def test_g36_a_validation_loss_that_is_not_finite_is_a_divergence_too(trainer_of
 
 
 def test_early_stopping_counts_epochs_without_improvement(trainer_of: Build) -> None:
-    """With an improvement that nothing can reach, the trial ends after the first epoch and the patience."""
+    """With an unreachable `min_delta`, the trial ends after the first epoch plus the patience."""
     trainer = trainer_of(patience=2, min_delta=10.0, hyperparameters={"epochs": 20})
     assert trainer.run(Watcher()) == "completed"
     assert len(trainer.progress.curve) == 3
@@ -194,7 +194,8 @@ def test_every_epoch_is_reported_with_all_its_metrics(trainer_of: Build) -> None
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(trainer_of: Build, tmp_path: Path) -> None:
-    """Truncated, flipped or without its seal, the newest is passed over and named; with none left there is None."""
+    """A truncated, corrupted or unsealed newest checkpoint is skipped and reported; without a valid one the result is
+    None."""
     trainer = trainer_of()
     checkpoint.save(tmp_path, trainer.state())
     trainer.optimizer_step()
@@ -215,8 +216,8 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(trainer_of: Build, tm
     assert checkpoint.load_newest([tmp_path]) is None
 
 
-def test_a_checkpoint_is_read_without_running_anything(trainer_of: Build, tmp_path: Path) -> None:
-    """A file with pickled code is passed over like a damaged one, and the code does not run."""
+def test_a_checkpoint_is_loaded_without_executing_code(trainer_of: Build, tmp_path: Path) -> None:
+    """A file with pickled code is skipped like a damaged one, and the code does not run."""
     marker = tmp_path / "ran"
 
     class Evil:
@@ -230,7 +231,7 @@ def test_a_checkpoint_is_read_without_running_anything(trainer_of: Build, tmp_pa
 
 
 def test_every_random_generator_is_part_of_a_checkpoint(trainer_of: Build, tmp_path: Path) -> None:
-    """A module that draws from Python's and numpy's generators goes on as if it had not been interrupted."""
+    """A module that uses Python's and numpy's generators resumes as if it had not been interrupted."""
 
     class Drawing(nn.Module):
         def __init__(self) -> None:
@@ -259,7 +260,7 @@ def test_every_random_generator_is_part_of_a_checkpoint(trainer_of: Build, tmp_p
 
 
 def test_checkpoints_are_written_by_epoch_too(trainer_of: Build, tmp_path: Path) -> None:
-    """After every second epoch but the last, however short they are; without the setting by time alone."""
+    """Checkpoints follow every second epoch except the last, even short ones; without the setting only time counts."""
 
     class Counting(Watcher):
         def checkpoint(self, state: dict[str, Any]) -> None:

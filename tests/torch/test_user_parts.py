@@ -1,4 +1,4 @@
-"""Losses, metrics, optimizers and schedules of the user's within the trainer."""
+"""The user's losses, metrics, optimizers and schedules in the training loop."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def leaves(step, warmup_steps, total_steps):
 
 @pytest.fixture
 def part(tmp_path: Path) -> Callable[..., UserPart]:
-    """Code of the file above by its name."""
+    """A part of the file above by name."""
     file = tmp_path / "own.py"
     file.write_text(CODE)
 
@@ -153,7 +153,7 @@ def part(tmp_path: Path) -> Callable[..., UserPart]:
 
 @pytest.fixture
 def trainer(prepared: Path) -> Callable[..., TrainingLoop]:
-    """A trainer with code of the user's; keyword arguments change the plan."""
+    """A training loop with the user's code; keyword arguments change the plan."""
 
     def build(own: UserCode | None = None, **plan: Any) -> TrainingLoop:
         torch.manual_seed(3)
@@ -174,7 +174,7 @@ def trainer(prepared: Path) -> Callable[..., TrainingLoop]:
 
 
 class Silence:
-    """A monitor that asks for nothing."""
+    """A monitor that never interferes."""
 
     def step(self, *, epoch: int, step: int, phase: str) -> Any:
         return "go_on"
@@ -193,7 +193,7 @@ def weights(trainer: TrainingLoop) -> list[torch.Tensor]:
 def test_the_same_code_by_import_path_trains_the_same_model(
     trainer: Callable[..., TrainingLoop], part: Callable[..., UserPart]
 ) -> None:
-    """To the last bit: a loss, an optimizer and a schedule that are those of scalecore, written again."""
+    """Rewritten versions of scalecore's loss, optimizer and schedule train bitwise equal."""
     own = UserCode(
         loss=part("Bce"),
         optimizer=UserPart(module="torch.optim", name="AdamW", options={"fused": True}),
@@ -210,8 +210,10 @@ def test_the_same_code_by_import_path_trains_the_same_model(
     assert "val_training_loss" not in known.progress.curve[-1]
 
 
-def test_a_loss_is_made_with_its_options(trainer: Callable[..., TrainingLoop], part: Callable[..., UserPart]) -> None:
-    """A module of torch too; twice the loss is twice the training loss of the same weights."""
+def test_a_loss_is_created_with_its_options(
+    trainer: Callable[..., TrainingLoop], part: Callable[..., UserPart]
+) -> None:
+    """Also a torch module; twice the loss is twice the training loss of the same weights."""
     one, two = (trainer(UserCode(loss=part("Weighted", weight=weight))) for weight in (1.0, 2.0))
     losses = []
     for each in (one, two):
@@ -220,10 +222,10 @@ def test_a_loss_is_made_with_its_options(trainer: Callable[..., TrainingLoop], p
     assert losses[1] == pytest.approx(2 * losses[0])
 
 
-def test_a_loss_of_one_number_weighs_a_micro_batch_by_its_windows(
+def test_a_loss_of_one_number_is_weighted_by_the_windows_of_its_micro_batch(
     trainer: Callable[..., TrainingLoop], part: Callable[..., UserPart]
 ) -> None:
-    """So a mean over windows trains as their sum does, and is not computed over validation windows."""
+    """A mean over windows therefore trains like their sum, and is not computed over validation windows."""
     mine, known = trainer(UserCode(loss=part("Mean")), micro_batch=8), trainer(micro_batch=8)
     for one in (mine, known):
         one.optimizer_step()
@@ -235,7 +237,7 @@ def test_a_loss_of_one_number_weighs_a_micro_batch_by_its_windows(
 def test_g11_a_loss_that_returns_another_shape_ends_the_step(
     trainer: Callable[..., TrainingLoop], part: Callable[..., UserPart]
 ) -> None:
-    """It would be summed into another loss in silence."""
+    """Summing it would silently create another loss."""
     own = trainer(UserCode(loss=part("Reduced")), micro_batch=8)
     with pytest.raises(RefusedError) as caught:
         own.optimizer_step()
@@ -248,7 +250,7 @@ def test_g11_a_loss_that_returns_another_shape_ends_the_step(
 def test_a_loss_that_fails_is_named_with_its_line(
     trainer: Callable[..., TrainingLoop], part: Callable[..., UserPart]
 ) -> None:
-    """Not with that of the library which it called; what ran out of memory is no fault of the loss."""
+    """The line is the user's, not that of a called library; running out of memory is not an error of the loss."""
     one = part("Wrong")
     with pytest.raises(RefusedError) as caught:
         trainer(UserCode(loss=one)).optimizer_step()
@@ -258,8 +260,8 @@ def test_a_loss_that_fails_is_named_with_its_line(
         trainer(UserCode(loss=part("Large"))).optimizer_step()
 
 
-def test_a_forecasts_loss_is_told_on_the_scale_of_training(part: Callable[..., UserPart]) -> None:
-    """`val_training_loss` and `train_loss` are then of the same labels, standardised; `val_loss` is in the unit."""
+def test_a_forecasts_loss_is_reported_on_the_scale_of_training(part: Callable[..., UserPart]) -> None:
+    """`val_training_loss` and `train_loss` both use standardised labels; `val_loss` is in the target's unit."""
     from scalecore.api.data_report import TargetScale
 
     scale = TargetScale(mean=100.0, std=10.0)
@@ -271,7 +273,7 @@ def test_a_forecasts_loss_is_told_on_the_scale_of_training(part: Callable[..., U
 
 @pytest.mark.parametrize("name", ["nothing", "not_a_number", "infinite"])
 def test_a_metric_without_a_value_is_none(part: Callable[..., UserPart], name: str) -> None:
-    """And no number that JSON does not have."""
+    """It is never NaN or an infinity, which JSON does not have."""
     (metric,) = user_parts(UserCode(metrics=[part(name)])).metrics.values()
     assert metric(torch.zeros(3, 1), torch.zeros(3)) is None
 
@@ -283,8 +285,8 @@ def test_a_metric_without_a_value_is_none(part: Callable[..., UserPart], name: s
         ("changes", "own.py:changes failed: ValueError: output array is read-only (FILE, line 81)"),
     ],
 )
-def test_a_metric_that_does_not_do_ends_the_evaluation(part: Callable[..., UserPart], name: str, message: str) -> None:
-    """What it gets are the outputs that are kept: it may not change them."""
+def test_an_invalid_metric_ends_the_evaluation(part: Callable[..., UserPart], name: str, message: str) -> None:
+    """It receives the outputs that are stored, and cannot change them."""
     one = part(name)
     (metric,) = user_parts(UserCode(metrics=[one])).metrics.values()
     with pytest.raises(RefusedError) as caught:
@@ -295,7 +297,7 @@ def test_a_metric_that_does_not_do_ends_the_evaluation(part: Callable[..., UserP
 def test_an_epoch_without_a_value_is_never_the_best(
     trainer: Callable[..., TrainingLoop], part: Callable[..., UserPart]
 ) -> None:
-    """It counts as no improvement; where no epoch has one, neither has the trial."""
+    """It counts as no improvement; if no epoch has a value, the trial has none."""
     ranked = trainer(UserCode(metrics=[part("late")]), metric="late", direction="maximize", patience=None)
     ranked.run(Silence())
     assert [one["late"] for one in ranked.progress.curve] == [None, None, pytest.approx(1 / 3), pytest.approx(1 / 4)]
@@ -307,10 +309,10 @@ def test_an_epoch_without_a_value_is_never_the_best(
     assert (len(never.progress.curve), never.value()) == (2, None)
 
 
-def test_the_state_of_an_optimizer_continues(
+def test_the_state_of_an_optimizer_is_restored(
     trainer: Callable[..., TrainingLoop], part: Callable[..., UserPart], tmp_path: Path
 ) -> None:
-    """From a checkpoint, to the last bit: momentum is part of it."""
+    """A resumed training is bitwise equal: momentum is part of the checkpoint."""
     own = UserCode(optimizer=UserPart(module="torch.optim", name="SGD", options={"momentum": 0.9}))
     whole, first = trainer(own), trainer(own)
     whole.run(Silence())
@@ -325,14 +327,14 @@ def test_the_state_of_an_optimizer_continues(
     assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(second), strict=True))
 
 
-def test_weights_and_others_have_their_own_decay(trainer: Callable[..., TrainingLoop]) -> None:
-    """As with AdamW: biases and norms are spared."""
+def test_biases_and_norms_have_no_decay(trainer: Callable[..., TrainingLoop]) -> None:
+    """As with AdamW, only matrices have weight decay."""
     own = trainer(UserCode(optimizer=UserPart(module="torch.optim", name="SGD")))
     assert [group["weight_decay"] for group in own.optimizer.param_groups] == [1e-2, 0.0]
 
 
 def test_an_optimizer_whose_state_no_checkpoint_can_hold_is_refused(part: Callable[..., UserPart]) -> None:
-    """In the smoke step: a trial that is interrupted could not continue."""
+    """The smoke step refuses it, since an interrupted trial could not resume."""
     cpu = torch.device("cpu")
     assert optimizer_problem(UserCode(), device=cpu) is None
     assert optimizer_problem(UserCode(optimizer=UserPart(module="torch.optim", name="Adam")), device=cpu) is None
@@ -344,14 +346,14 @@ def test_an_optimizer_whose_state_no_checkpoint_can_hold_is_refused(part: Callab
 def test_a_schedule_that_leaves_its_range_ends_the_trial(
     trainer: Callable[..., TrainingLoop], part: Callable[..., UserPart]
 ) -> None:
-    """With the step: nobody can try all trainings before."""
+    """The message contains the step: not all trainings can be tried in advance."""
     own = trainer(UserCode(schedule=part("leaves")))
     with pytest.raises(RefusedError) as caught:
         own.run(Silence())
     assert str(caught.value) == ("own.py:leaves returned 1.5 at step 5, expected a share of the peak between 0 and 1")
 
 
-def test_g26_a_part_of_another_content_is_refused(part: Callable[..., UserPart]) -> None:
-    """An attempt uses what its driver checked."""
+def test_g26_a_changed_file_is_refused(part: Callable[..., UserPart]) -> None:
+    """An attempt only uses the content that its driver checked."""
     with pytest.raises(RefusedError, match=r"changed since the run began .* \[G26\]$"):
         user_parts(UserCode(loss=evolve(part("Bce"), sha256="0" * 64)))

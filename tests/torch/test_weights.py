@@ -1,4 +1,4 @@
-"""The weights of the best epoch are kept through every interruption, and what is not needed is not."""
+"""The weights of the best epoch survive every interruption, and unneeded files are deleted."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from .conftest import Net
 
 SETTINGS: dict[str, Any] = {
     "hyperparameters": {"epochs": 8, "learning_rate": 1e-3},
-    # On labels that cannot be learned it goes up and down, so that the best epoch changes.
+    # On labels that cannot be learned the loss fluctuates, so that the best epoch changes.
     "metric": "accuracy",
     "direction": "maximize",
 }
 
 
 class StopsAt:
-    """Says stop at a step, as a driver would; None for never. Checkpoints are real."""
+    """A monitor that stops at a step, like a driver; None for never. Checkpoints are real."""
 
     def __init__(self, folder: Path, stop_at: int | None = None) -> None:
         self.folder, self.stop_at, self.steps = folder, stop_at, 0
@@ -42,7 +42,7 @@ class StopsAt:
 
 
 def attempt(trainer: TrainingLoop, root: Path, index: int, *, stop_at: int | None) -> KeepBest:
-    """Train in `attempt_INDEX`, on from what the attempts before left."""
+    """Train in `attempt_INDEX`, resuming from the attempts before."""
     folder = root / f"attempt_{index}"
     folder.mkdir(parents=True)
     earlier = [root / f"attempt_{number}" for number in reversed(range(index))]
@@ -59,8 +59,8 @@ def loss_with(path: Path | None, trainer: TrainingLoop) -> float:
     return trainer.evaluate(trainer.validation)[0]
 
 
-def test_the_kept_weights_are_those_of_the_best_epoch(trainer_of: Callable[..., TrainingLoop], tmp_path: Path) -> None:
-    """Interrupted or not, they have the loss that the best epoch had, which is not the last one."""
+def test_stored_weights_are_from_the_best_epoch(trainer_of: Callable[..., TrainingLoop], tmp_path: Path) -> None:
+    """Interrupted or not, they have the loss of the best epoch, which is not the last one."""
     whole = trainer_of(**SETTINGS)
     kept = attempt(whole, tmp_path / "whole", 0, stop_at=None).path()
     best = whole.progress.best
@@ -80,7 +80,8 @@ def test_the_kept_weights_are_those_of_the_best_epoch(trainer_of: Callable[..., 
 def test_g44_only_files_that_a_checkpoint_needs_are_kept(
     trainer_of: Callable[..., TrainingLoop], tmp_path: Path
 ) -> None:
-    """After each checkpoint there are the best weights as of it and as of the one before, and no others."""
+    """After each checkpoint, the folder contains the best weights at this checkpoint and at the one before, and no
+    others."""
     trainer = trainer_of(**SETTINGS)
     seen: list[set[str]] = []
 
@@ -102,7 +103,7 @@ def test_g44_only_files_that_a_checkpoint_needs_are_kept(
 
 
 def test_foreign_weights_are_refused(tmp_path: Path) -> None:
-    """A file of another model, and one that is no weights at all, is a `DataError` that names it."""
+    """A file of another model, or without weights, raises a `DataError` with its path."""
     save_weights(tmp_path / "other.safetensors", torch.nn.Linear(3, 1))
     (tmp_path / "text.safetensors").write_text("no weights")
     for name in ("other", "text", "absent"):
@@ -110,8 +111,8 @@ def test_foreign_weights_are_refused(tmp_path: Path) -> None:
             load_weights(tmp_path / f"{name}.safetensors", Net())
 
 
-def test_weights_are_written_without_a_second_copy_of_them(tmp_path: Path) -> None:
-    """Only what shares its memory with another tensor is copied, and all come back as they were."""
+def test_weights_are_written_without_a_second_copy(tmp_path: Path) -> None:
+    """Only tensors that share memory are copied, and all are restored exactly."""
     with LiveStorages() as live:
         module = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.Linear(64, 64), torch.nn.Linear(64, 64))
         module[1].weight = module[0].weight

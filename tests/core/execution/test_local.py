@@ -90,7 +90,9 @@ def test_an_attempt_has_the_threads_of_its_spec(executor: LocalExecutor, attempt
     assert (result.threads, result.interop_threads) == (2, 1)
     assert result.policy is not None
     assert result.policy.precision == "bf16"
-    assert (result.policy.why or {})["compile"] == "auto: the model names no blocks (repeated_blocks or compile_blocks)"
+    assert (result.policy.why or {})["compile"] == (
+        "auto: the model declares no blocks (repeated_blocks or compile_blocks)"
+    )
 
 
 def test_both_ways_of_starting_compute_the_same(attempt: Attempt, forking: LocalExecutor) -> None:

@@ -54,7 +54,7 @@ def settle(
     device = trainer.device.type
     problem = missing_compiler(device)
     if spec.activation_checkpointing:
-        problem = "activations are computed again to save memory, which compiled blocks would keep"
+        problem = "activation checkpointing is on, and compiled blocks would keep the activations"
     if earlier is not None:
         policy = Policy(**earlier)
         if policy.compile == "block" and problem is not None:
@@ -66,7 +66,7 @@ def settle(
         return _with_products(policy, trainer, wanted=spec.products, warnings=warnings)
     blocks = block_count(trainer.module)
     if len(trainer.train) < trainer.plan.effective_batch and problem is None:
-        problem = "there are fewer training windows than a batch has"
+        problem = "there are fewer training windows than the effective batch"
     policy = choose(
         precision=spec.precision,
         compile=spec.compile,
@@ -86,7 +86,7 @@ def settle(
     if policy.launches == "few" and policy.precision == "bf16":
         x_BTF, _ = trainer.train.batch(torch.arange(min(2, len(trainer.train)), device=trainer.device))
         if not same_pass(trainer.module.train(), x_BTF):
-            why = "with weights cast at once a step is not that of autocast to the last bit"
+            why = "casting weights at once would change the last bits of this model's steps"
             policy = evolve(policy, launches="plain", why={**policy.why, "launches": why})
     return _with_products(policy, trainer, wanted=spec.products, warnings=warnings)
 
@@ -106,11 +106,11 @@ def _with_products(
     if used is None:
         return policy
     if wanted is None:
-        why = "from before there was a choice: oneDNN where it has AVX-512"
+        why = "the study is older than this choice: oneDNN with AVX-512"
     elif used == wanted.name:
         why = wanted.why
     else:
-        why = f"{wanted.name} was chosen ({wanted.why}), and this processor or this torch lacks it"
+        why = f"{wanted.name} was chosen ({wanted.why}), but this processor or torch does not support it"
         if warnings is not None:
             warnings.append(f"float32 products are computed by {used}, so results may differ in the last digits: {why}")
     return evolve(policy, products=used, why={**policy.why, "products": why})

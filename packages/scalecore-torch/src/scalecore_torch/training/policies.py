@@ -77,7 +77,7 @@ def choose(
             "precision": why,
             "compile": why_compiled,
             "evaluation": why_evaluation,
-            "launches": "asked for" if device == "cuda" or launches == "plain" else f"there are none on {device}",
+            "launches": "as set" if device == "cuda" or launches == "plain" else f"no effect on {device}",
         },
     )
 
@@ -100,27 +100,27 @@ def missing_compiler(device: str) -> str | None:
         # Triton builds launchers with a C compiler, which it looks for in this order.
         name = os.environ.get("CC") or next(filter(shutil.which, ("gcc", "clang")), "gcc")
         if shutil.which(name) is None:
-            return f"no C compiler is found, which triton needs ({name}; the variable CC names another one)"
+            return f"no C compiler is found, which triton needs ({name}; set CC to use another one)"
     else:
         name = cpp_compiler()
         if shutil.which(name) is None:
-            return f"no C++ compiler is found ({name}; the variable CXX names another one)"
+            return f"no C++ compiler is found ({name}; set CXX to use another one)"
     scheme = sysconfig.get_default_scheme().replace("posix_local", "posix_prefix")  # Debian's own scheme has no headers
     header = Path(sysconfig.get_path("include", scheme)) / "Python.h"
-    return None if header.is_file() else f"the headers of Python are not installed ({header})"
+    return None if header.is_file() else f"Python's headers are not installed ({header})"
 
 
 def _precision(asked: str, *, device: str, bf16_hardware: bool) -> tuple[Precision, str]:
     if asked == "fp32":
-        return "fp32", "asked for"
+        return "fp32", "as set"
     if asked == "bf16":
-        return "bf16", "asked for" if bf16_hardware else "asked for; this processor has no instructions for it"
+        return "bf16", "as set" if bf16_hardware else "as set; this processor has no instructions for it"
     if device == "cuda" and bf16_hardware:
         return "bf16", "auto: the GPU has matrix units for bfloat16"
     if device == "cuda":
         return "fp32", "auto: the GPU has no matrix units for bfloat16"
     # Independent of the shape: shapes of one study are compared, so all must use the same precision.
-    return "fp32", f"auto: float32 on {device}, where bfloat16 must be asked for"
+    return "fp32", f"auto: float32 on {device}, where bfloat16 must be set explicitly"
 
 
 def _evaluation(precision: Precision, *, device: str, hardware: bool) -> tuple[Evaluation, str]:
@@ -129,7 +129,7 @@ def _evaluation(precision: Precision, *, device: str, hardware: bool) -> tuple[E
     if device != "cuda":
         return "fp32", f"float32 on {device}"
     if precision == "fp32":
-        return "fp32", "as the training"
+        return "fp32", "like the training"
     if not hardware:
         return "fp32", "the GPU has no matrix units for TF32"
     return "tf32", "the training is in bfloat16, and the GPU has matrix units for TF32"
@@ -137,13 +137,13 @@ def _evaluation(precision: Precision, *, device: str, hardware: bool) -> tuple[E
 
 def _compile(asked: str, *, device: str, precision: Precision, problem: str | None, work: Work) -> tuple[Compile, str]:
     if asked == "off":
-        return "off", "asked for"
+        return "off", "as set"
     if work.blocks == 0:
-        problem = "the model names no blocks (repeated_blocks or compile_blocks)"
+        problem = "the model declares no blocks (repeated_blocks or compile_blocks)"
     if asked == "block":
         if problem is not None:
             raise RefusedError(f"training.compile: block cannot be used: {problem}; use auto or off")
-        return "block", "asked for"
+        return "block", "as set"
     if problem is not None:
         return "off", f"auto: {problem}"
     pays, why = compiling_pays(work, device=device, precision=precision)

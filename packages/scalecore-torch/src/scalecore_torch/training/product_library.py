@@ -38,11 +38,13 @@ def choose_library(cpuinfo: str) -> ProductsReport:
     fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first.splitlines())}
     maker = fields.get("vendor_id")
     if maker is None:
-        return ProductsReport(name="torch", why="not known to be an x86 processor: what torch takes by itself")
+        return ProductsReport(name="torch", why="not an x86 processor: torch's default library")
     if not set(fields.get("flags", "").split()) >= AVX512:
         return ProductsReport(name="torch", why=f"{maker} without AVX-512: MKL is as wide as oneDNN")
     if maker == "GenuineIntel":
-        return ProductsReport(name="torch", why=f"{maker} with AVX-512: MKL uses its full width, and costs less a call")
+        return ProductsReport(
+            name="torch", why=f"{maker} with AVX-512: MKL uses its full width with less overhead per call"
+        )
     return ProductsReport(name="onednn", why=f"{maker} with AVX-512: oneDNN uses its full width, MKL half of it")
 
 
