@@ -10,7 +10,7 @@ from scalecore_patchtst.options import PatchTSTOptions
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
-    """The sizes here are too small for a second thread to pay."""
+    """The sizes here are too small to benefit from a second thread."""
     torch.set_num_threads(1)
 
 
@@ -21,5 +21,5 @@ def family() -> PatchTSTFamily:
 
 @pytest.fixture(scope="session")
 def data() -> DataShape:
-    """The data of the recorded counts."""
+    """The data shape of the recorded counts."""
     return DataShape(context=60, features=25, outputs=1)

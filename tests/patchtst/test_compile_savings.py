@@ -1,4 +1,4 @@
-"""When compiling PatchTST pays: its counts, priced by the core, against break-evens that were measured."""
+"""When compiling PatchTST pays off: its counts, converted to seconds, match measured break-even points."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FAMILY = PatchTSTFamily(PatchTSTOptions())
 def built(
     width: int, depth: int, heads: int, feed_forward: int, *, context: int = 60, dropout: float = 0.0
 ) -> tuple[PatchTST, int]:
-    """The model of a shape, and its FLOPs for a window."""
+    """The model of a shape, and its FLOPs per window."""
     data = DataShape(context=context, features=25, outputs=1)
     shape = {"d_model": width, "n_layers": depth, "n_heads": heads, "d_ff": feed_forward}
     module = FAMILY.build(shape, {"dropout": dropout, "head_dropout": 0.0}, data)
@@ -55,15 +55,15 @@ def decided(module: PatchTST, flops: int, *, total: float, device: str = "cpu", 
         ((512, 3, 8, 1024), 5e13),
     ],
 )
-def test_the_measured_break_evens_are_met(shape: tuple[int, int, int, int], break_even: float) -> None:
-    """Measured at 25 s a compile; within a factor of 1.5 on both sides."""
+def test_the_measured_break_even_points_are_matched(shape: tuple[int, int, int, int], break_even: float) -> None:
+    """Measured at 25 s per compilation; they match within a factor of 1.5 on both sides."""
     module, flops = built(*shape)
     assert decided(module, flops, total=break_even / 1.5).compile == "off"
     assert decided(module, flops, total=break_even * 1.5).compile == "block"
 
 
 def test_bfloat16_and_long_windows_gain_less_and_dropout_more() -> None:
-    """The counts follow the module: its dropout, its device's layout of compiled code, its patches."""
+    """The counts depend on the module: its dropout, the layout of compiled code on its device, its patches."""
     module, flops = built(256, 2, 8, 1024)
     assert module.compile_savings() == Savings(numbers=2 * 11 * (5 * 256 + 1024), heads=16)
     assert decided(module, flops, total=3e13).compile == "block"
@@ -76,15 +76,15 @@ def test_bfloat16_and_long_windows_gain_less_and_dropout_more() -> None:
     assert decided(long, flops, total=1e18).compile == "off"
 
 
-def test_on_a_gpu_all_patches_count_and_no_head() -> None:
-    """Its compiled code has the plain layout, and its attention stays a kernel."""
+def test_on_a_gpu_patches_count_and_heads_do_not() -> None:
+    """Compiled code has the plain layout there, and attention stays one kernel."""
     module, _ = built(64, 2, 32, 256, context=252)
     assert module.to("meta").compile_savings() == Savings(numbers=2 * 49 * (5 * 64 + 256))
 
 
-@pytest.mark.filterwarnings("ignore")  # torch warns about what its own compiler does
+@pytest.mark.filterwarnings("ignore")  # torch warns about its own compiler
 def test_compiled_code_does_not_depend_on_the_rate_of_dropout() -> None:
-    """The layers get it as tensors, with the same masks as by number; another rate gives the same graph to compile."""
+    """The layers receive it as tensors, with the same masks as for a number; another rate compiles the same graph."""
     seeds = torch.tensor([5, 7], dtype=torch.int32)
     for rate in (0.1, 0.37, 1 / 3):
         assert torch.equal(hashed_mask((4, 1000), rate, seeds), hashed_mask((4, 1000), mask_rate(rate), seeds))

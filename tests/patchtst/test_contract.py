@@ -1,4 +1,4 @@
-"""PatchTST keeps the contracts of the test kit."""
+"""PatchTST passes the contracts of the test kit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The closed forms of FLOPs and of saved activations against what torch counts."""
+"""The closed forms of FLOPs and saved activations match torch's counts."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def build(shape: dict[str, int], data: DataShape, *, dropout: float, revin: bool
 
 
 @pytest.mark.parametrize(("shape", "data"), SHAPES)
-def test_flops_equal_those_that_torch_counts(family: PatchTSTFamily, shape: dict[str, int], data: DataShape) -> None:
-    """The closed form is exact; bfloat16 on the CPU runs attention written out, whose products the counter sees."""
+def test_flops_equal_the_count_of_torch(family: PatchTSTFamily, shape: dict[str, int], data: DataShape) -> None:
+    """The closed form is exact; in bfloat16 on the CPU attention is explicit, so that torch counts its products."""
     module = build(shape, data, dropout=0.1)
     x = torch.randn(BATCH, data.context, data.features)
     with FlopCounterMode(display=False) as counter, torch.autocast("cpu", torch.bfloat16):
@@ -37,10 +37,9 @@ def test_flops_equal_those_that_torch_counts(family: PatchTSTFamily, shape: dict
 
 @pytest.mark.parametrize("revin", [False, True])
 @pytest.mark.parametrize(("shape", "data"), SHAPES)
-def test_saved_activations_are_those_that_autograd_keeps(
-    shape: dict[str, int], data: DataShape, *, revin: bool
-) -> None:
-    """Within 5 %, with dropout: each storage counts once, parameters not at all. Another torch may differ a little."""
+def test_saved_activations_match_autograd(shape: dict[str, int], data: DataShape, *, revin: bool) -> None:
+    """They match within 5 %, with dropout: each storage counts once, parameters do not. Versions of torch differ
+    slightly."""
     module = build(shape, data, dropout=0.2, revin=revin)
     own = {parameter.untyped_storage().data_ptr() for parameter in module.parameters()}
     kept: dict[int, torch.Tensor] = {}

@@ -1,4 +1,4 @@
-"""The fast ways of computing against the plain ones: products, dropout, the layout of compiled code."""
+"""The fast implementations match the plain ones: products, dropout, the layout of compiled code."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def windows(count: int = BATCH) -> torch.Tensor:
 
 
 def as_it_is(block: Callable[..., Any]) -> Callable[..., Any]:
-    """A compiler that leaves the code alone: what is tested is what it is given."""
+    """A compiler that returns the code unchanged, to test its input."""
     return block
 
 
@@ -46,7 +46,7 @@ def gradients(module: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, dict[st
 
 
 def test_products_are_as_exact_as_float32_allows() -> None:
-    """Plain, with a bias, and of transposed views they agree with float64 to a few units of the last place."""
+    """Plain, with a bias, and for transposed views, they agree with float64 to a few units in the last place."""
     a, b, bias = torch.randn(96, 640), torch.randn(64, 640), torch.randn(64)
     expected = a.double() @ b.double().t()
     torch.testing.assert_close(product(a, b).double(), expected, rtol=1e-5, atol=2e-4)
@@ -55,8 +55,8 @@ def test_products_are_as_exact_as_float32_allows() -> None:
     torch.testing.assert_close(product(a.t().contiguous().t(), b.t().contiguous().t()), columns.t())
 
 
-def test_a_linear_layer_is_torchs_linear_layer() -> None:
-    """Outputs and all gradients are those of `nn.Linear` with the same weights, for tokens in rows and in columns."""
+def test_a_linear_layer_matches_torchs() -> None:
+    """Outputs and all gradients match `nn.Linear` with the same weights, for tokens in rows and in columns."""
     torch.manual_seed(0)
     ours, theirs = Linear(64, 96), nn.Linear(64, 96)
     ours.draw()
@@ -77,8 +77,8 @@ def test_a_linear_layer_is_torchs_linear_layer() -> None:
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(64, 192), (64, 64), (256, 64), (128, 512), (100, 333)])
 @pytest.mark.parametrize("tokens", [704, 37 * 11, 8])
-def test_the_gradient_of_weights_is_the_same_by_both_ways(inputs: int, outputs: int, tokens: int) -> None:
-    """Whichever factor is copied: to the last bit what studies that began earlier had."""
+def test_the_gradient_of_weights_is_equal_in_both_product_orders(inputs: int, outputs: int, tokens: int) -> None:
+    """Whichever factor is copied, it is bitwise equal to the gradient in older studies."""
     torch.manual_seed(tokens)
     dy, x = torch.randn(tokens, outputs), torch.randn(tokens, inputs)
     gradient = weight_gradient(dy, x)
@@ -87,7 +87,7 @@ def test_the_gradient_of_weights_is_the_same_by_both_ways(inputs: int, outputs: 
 
 
 class Operators(TorchDispatchMode):
-    """Names of the operators that ran."""
+    """Names of the executed operators."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ class Operators(TorchDispatchMode):
 
 @pytest.mark.parametrize("compiled", [False, True])
 def test_both_libraries_compute_the_same_model(compiled: bool) -> None:
-    """As written and in the code for the compiler, logits and gradients are alike, and the chosen library is used."""
+    """In eager code and in the code for the compiler, logits and gradients agree, and the chosen library is used."""
     results = {}
     for library in ("torch", "onednn"):
         module = build()
@@ -116,15 +116,15 @@ def test_both_libraries_compute_the_same_model(compiled: bool) -> None:
         torch.testing.assert_close(results["onednn"][1][name] / scale, gradient / scale, rtol=1e-4, atol=1e-4)
 
 
-def test_a_model_without_a_choice_uses_onednn_where_it_can() -> None:
-    """As it did before there was a choice."""
+def test_a_model_without_a_choice_uses_onednn_if_available() -> None:
+    """It did so before the choice existed."""
     with Operators() as ran:
         build()(windows())
     assert ("scalecore_patchtst.product.default" in ran.names) is HAS_ONEDNN
 
 
 def test_small_weights_and_other_types_go_to_torch() -> None:
-    """Below the smallest weight that pays, in bfloat16, and under autocast, torch's own product is taken."""
+    """Below the smallest number of weights, in bfloat16, and under autocast, torch's own product is used."""
     x, large, small = torch.zeros(64, 64), Linear(64, 64), Linear(8, 8)
     large.by_onednn = small.by_onednn = True
     assert served(x, large)
@@ -139,7 +139,7 @@ def test_small_weights_and_other_types_go_to_torch() -> None:
 
 @pytest.mark.parametrize("rate", [0.1, 0.37, 0.9])
 def test_dropout_drops_its_rate_and_keeps_the_mean(rate: float) -> None:
-    """Both ways zero that share of the activations, within chance, and scale the rest to the same expectation."""
+    """Both methods set that share of the activations to zero, up to chance, and keep the expectation."""
     torch.manual_seed(3)
     count = 400_000
     for kept in (dropout(torch.ones(count), rate, training=True), hashed_mask((count,), rate, draw_seeds(1)[0])):
@@ -148,7 +148,7 @@ def test_dropout_drops_its_rate_and_keeps_the_mean(rate: float) -> None:
 
 
 def test_masks_are_independent_of_each_other_and_of_their_neighbours() -> None:
-    """Masks of other seeds, and one shifted against itself, agree as often as chance has it."""
+    """Masks of different seeds, and a mask and its shifted copy, agree only by chance."""
     torch.manual_seed(3)
     count, rate = 400_000, 0.5
     seeds = draw_seeds(2)
@@ -160,8 +160,8 @@ def test_masks_are_independent_of_each_other_and_of_their_neighbours() -> None:
         assert (one == other).float().mean().item() == pytest.approx(0.5, abs=5 * 0.5 / count**0.5)
 
 
-def test_a_seed_decides_the_dropped() -> None:
-    """The same state of torch's generator drops the same, another one something else; in evaluation nothing."""
+def test_the_seed_determines_the_mask() -> None:
+    """Equal states of torch's generator drop the same activations, other states others; evaluation drops none."""
     x = torch.ones(1000)
 
     def draws(seed: int) -> list[torch.Tensor]:
@@ -176,8 +176,8 @@ def test_a_seed_decides_the_dropped() -> None:
 
 @pytest.mark.parametrize("stride", [5, 2])
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-def test_the_layout_of_compiled_code_is_the_same_model(stride: int, precision: torch.dtype) -> None:
-    """With windows innermost (12 patches or fewer) and without (26), logits and gradients are the plain ones."""
+def test_the_layout_of_compiled_code_does_not_change_the_model(stride: int, precision: torch.dtype) -> None:
+    """With windows innermost (12 patches or fewer) and without (26), logits and gradients match the plain ones."""
     module = build(stride=stride)
     with torch.autocast("cpu", torch.bfloat16, enabled=precision is torch.bfloat16):
         plain_logits, plain = gradients(module, windows())
@@ -193,8 +193,8 @@ def test_the_layout_of_compiled_code_is_the_same_model(stride: int, precision: t
         torch.testing.assert_close(fast[name] / scale, plain[name] / scale, **close)
 
 
-def test_other_batches_and_evaluation_run_as_before() -> None:
-    """A short last batch and every evaluation do not use what was compiled, nor do they count as parameters."""
+def test_other_batches_and_evaluations_are_eager() -> None:
+    """A short last batch and all evaluations do not use compiled layers, which add no parameters."""
     module = build()
     names = [name for name, _ in module.named_parameters()]
     used = []
@@ -211,10 +211,10 @@ def test_other_batches_and_evaluation_run_as_before() -> None:
     assert len(used) == WIDE["n_layers"]
 
 
-# torch warns about what its own compiler does.
+# torch warns about its own compiler.
 @pytest.mark.filterwarnings("ignore")
-def test_compiled_code_with_dropout_is_the_layer_with_the_masks_of_its_seeds() -> None:
-    """Compiled once for all layers, outputs and gradients are those of the same code run as it is, masks included."""
+def test_compiled_code_with_dropout_matches_eager_code_with_the_same_seeds() -> None:
+    """Compiled once for all layers, outputs and gradients match the same code in eager mode, including masks."""
     compiled = {"as_it_is": as_it_is, "compiled": lambda block: torch.compile(block, dynamic=False, fullgraph=True)}
     results = {}
     for name, compiler in compiled.items():

@@ -20,7 +20,7 @@ def counted(module: torch.nn.Module) -> int:
 
 
 def test_raw_grid_has_1700_distinct_architectures(family: PatchTSTFamily, data: DataShape) -> None:
-    """The default grid holds 1,700 shapes, all legal, none twice, of the dimensions it names."""
+    """The default grid has 1,700 shapes, all legal, without duplicates, with the declared dimensions."""
     assert isinstance(family, ModelFamily)
     space = family.architecture_space(data)
     assert len(space.architectures) == 1700
@@ -34,7 +34,7 @@ def test_raw_grid_has_1700_distinct_architectures(family: PatchTSTFamily, data: 
 def test_derived_names_are_the_ratio_of_the_feed_forward_width_and_the_width_of_a_head(
     family: PatchTSTFamily, data: DataShape
 ) -> None:
-    """Exact numbers for every shape: the ratio is that of the option."""
+    """They are exact for every shape: the ratio equals the option's."""
     space = family.architecture_space(data)
     assert list(space.derived) == ["d_ff_ratio", "head_dim"]
     for shape in space.architectures:
@@ -43,7 +43,7 @@ def test_derived_names_are_the_ratio_of_the_feed_forward_width_and_the_width_of_
 
 
 def test_g04_closed_form_equals_the_built_model_for_the_whole_grid(family: PatchTSTFamily, data: DataShape) -> None:
-    """Of all 1,700 shapes, the count is that of the module; the module is built once for the five numbers of heads."""
+    """For all 1,700 shapes the count equals the module's; the module is built once for the five numbers of heads."""
     built: dict[tuple[int, int, int], int] = {}
     with torch.device("meta"):
         for shape in family.architecture_space(data).architectures:
@@ -56,7 +56,7 @@ def test_g04_closed_form_equals_the_built_model_for_the_whole_grid(family: Patch
 
 @pytest.mark.parametrize("n_heads", [2, 4, 8, 16, 32])
 def test_heads_do_not_change_the_built_count(family: PatchTSTFamily, data: DataShape, n_heads: int) -> None:
-    """The number of heads divides the width among them and adds nothing."""
+    """Heads divide the width and add no parameters."""
     shape = {"d_model": 64, "n_layers": 3, "n_heads": n_heads, "d_ff": 128}
     with torch.device("meta"):
         assert counted(family.build(shape, NO_DROPOUT, data)) == family.num_parameters(shape, data)
@@ -83,7 +83,7 @@ def test_heads_do_not_change_the_built_count(family: PatchTSTFamily, data: DataS
 def test_g04_recorded_counts(
     family: PatchTSTFamily, data: DataShape, d_model: int, n_layers: int, d_ff: int, count: int
 ) -> None:
-    """The counts of the earlier studies are met to the last parameter."""
+    """The counts match those of earlier studies exactly."""
     shape = {"d_model": d_model, "n_layers": n_layers, "n_heads": 2, "d_ff": d_ff}
     assert family.num_parameters(shape, data) == count
 
@@ -93,14 +93,14 @@ def test_g04_recorded_counts(
 def test_g04_count_for_other_data(
     *, context: int, features: int, outputs: int, patch_len: int, stride: int, revin: bool
 ) -> None:
-    """Context, features, outputs, patches and RevIN enter the count as they enter the module."""
+    """Context, features, outputs, patches and RevIN change the count and the module equally."""
     family = PatchTSTFamily(PatchTSTOptions(patch_len=patch_len, stride=stride, revin=revin))
     data = DataShape(context=context, features=features, outputs=outputs)
     shape = {"d_model": 16, "n_layers": 2, "n_heads": 4, "d_ff": 48}
     assert counted(family.build(shape, NO_DROPOUT, data)) == family.num_parameters(shape, data)
 
 
-def test_revin_adds_two_numbers_a_feature(family: PatchTSTFamily, data: DataShape) -> None:
+def test_revin_adds_two_parameters_per_feature(family: PatchTSTFamily, data: DataShape) -> None:
     """RevIN learns a scale and a shift of each feature."""
     shape = {"d_model": 64, "n_layers": 2, "n_heads": 2, "d_ff": 128}
     with_revin = PatchTSTFamily(PatchTSTOptions(revin=True))
@@ -111,10 +111,10 @@ def test_revin_adds_two_numbers_a_feature(family: PatchTSTFamily, data: DataShap
     ("budget", "all_depths", "up_to_48", "with_deep"),
     [(2e6, 80, 75, 80), (20e6, 75, 50, 65), (200e6, 125, 75, 115), (2e9, 75, 15, 60)],
 )
-def test_budgets_hold_the_recorded_numbers_of_architectures(
+def test_budgets_have_the_recorded_numbers_of_architectures(
     family: PatchTSTFamily, data: DataShape, budget: float, all_depths: int, up_to_48: int, with_deep: int
 ) -> None:
-    """Within 25 % of a budget, ends included, are as many shapes as in the earlier studies, for each set of depths."""
+    """Within 25 % of a budget, inclusive, there are as many shapes as in earlier studies, for each set of depths."""
     depths = [
         shape["n_layers"]
         for shape in family.architecture_space(data).architectures
@@ -125,8 +125,8 @@ def test_budgets_hold_the_recorded_numbers_of_architectures(
     assert sum(depth <= 48 or depth in DEEP_SUBSET for depth in depths) == with_deep
 
 
-def test_g33_a_smaller_grid_is_the_rest_of_the_larger_one(family: PatchTSTFamily, data: DataShape) -> None:
-    """Leaving out a value removes exactly the shapes that have it; the others keep their values, ids and order."""
+def test_g33_a_smaller_grid_is_a_subset_of_the_larger_one(family: PatchTSTFamily, data: DataShape) -> None:
+    """Removing a value removes exactly the shapes with it; the others keep their values, ids and order."""
     smaller = PatchTSTFamily(PatchTSTOptions(n_heads=(2, 4, 16, 32)))
 
     def ids(of: PatchTSTFamily) -> list[tuple[str, int]]:
@@ -139,8 +139,8 @@ def test_g33_a_smaller_grid_is_the_rest_of_the_larger_one(family: PatchTSTFamily
     assert ids(smaller) == [(name, count) for name, count in ids(family) if ",n_heads=8," not in name]
 
 
-def test_heads_that_do_not_divide_the_width_are_left_out(data: DataShape) -> None:
-    """A shape is legal only where its heads divide its width; order in the file does not matter."""
+def test_heads_that_do_not_divide_the_width_are_excluded(data: DataShape) -> None:
+    """A shape is legal only if its heads divide its width; the order in the file does not matter."""
     options = PatchTSTOptions(d_model=(24, 16), n_layers=(2,), n_heads=(8, 3), d_ff_ratio=(2,))
     assert PatchTSTFamily(options).architecture_space(data).architectures == (
         {"d_model": 16, "n_layers": 2, "n_heads": 8, "d_ff": 32},
@@ -172,14 +172,14 @@ def test_heads_that_do_not_divide_the_width_are_left_out(data: DataShape) -> Non
     ],
 )
 def test_contradictory_options_are_refused(options: PatchTSTOptions, message: str) -> None:
-    """Options that cannot work are refused when the family is made, with all problems at once."""
+    """Contradictory options are refused when the family is created, with all problems at once."""
     with pytest.raises(ExperimentError) as caught:
         PatchTSTFamily(options)
     assert str(caught.value) == message
 
 
 def test_a_context_shorter_than_a_patch_is_refused(family: PatchTSTFamily) -> None:
-    """Data whose windows hold no whole patch is refused by everything that is asked about it."""
+    """All methods refuse data with windows shorter than a patch."""
     data = DataShape(context=8, features=2, outputs=1)
     shape = {"d_model": 64, "n_layers": 2, "n_heads": 2, "d_ff": 128}
     for call in (
@@ -196,7 +196,7 @@ def test_a_context_shorter_than_a_patch_is_refused(family: PatchTSTFamily) -> No
 
 
 def test_a_shape_whose_heads_do_not_divide_its_width_is_not_built(family: PatchTSTFamily, data: DataShape) -> None:
-    """A shape from elsewhere than the grid is checked too."""
+    """A shape outside the grid is checked too."""
     with pytest.raises(ExperimentError) as caught:
         family.build({"d_model": 64, "n_layers": 2, "n_heads": 3, "d_ff": 128}, NO_DROPOUT, data)
     assert str(caught.value) == "architecture: n_heads=3 does not divide d_model=64; choose a number of heads that does"

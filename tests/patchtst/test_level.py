@@ -1,4 +1,4 @@
-"""RevIN takes the level out of a window: fine for classes, refused for a forecast."""
+"""RevIN removes the level of a window: allowed for classes, refused for a forecast."""
 
 from __future__ import annotations
 
@@ -62,29 +62,30 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def planned(*overrides: str) -> Plan:
-    """The plan of the file, with memory by closed forms: no process is started."""
+    """The plan of the file, with memory from closed forms, so that no process is started."""
     loaded, resolved = load_resolved(Path("wave.yaml"), overrides=overrides, registry=load_registry())
     return build_plan(loaded, resolved, folder=Path("studies/wave"))[0]
 
 
 @pytest.mark.parametrize("command", ["check", "plan"])
 def test_g57_revin_is_refused_for_a_forecast(file: Path, command: str) -> None:
-    """At its place in the file, before anything is written."""
+    """The message has its position in the file, and nothing is written."""
     found = invoke(command, "wave.yaml")
     assert (found.exit_code, found.stderr) == (2, f"wave.yaml:10:10: {MESSAGE}")
     assert not Path("studies").exists()
 
 
-def test_g57_without_revin_the_same_forecast_is_right(file: Path) -> None:
-    """For the check, and for the plan, which names the scale."""
+def test_g57_without_revin_the_same_forecast_is_accepted(file: Path) -> None:
+    """`check` and `plan` accept it, and the plan shows the scale."""
     assert invoke("check", "wave.yaml", "model.revin=false").exit_code == 0
     scale = planned("model.revin=false").data.target_scale
     assert scale is not None
     assert scale.mean == pytest.approx(40_000, abs=20)
 
 
-def test_g57_check_leaves_to_the_plan_what_the_data_decide(file: Path) -> None:
-    """A label column without a task may hold classes; the plan reads it, unless a loss of forecasts says it all."""
+def test_g57_check_defers_what_depends_on_the_data_to_the_plan(file: Path) -> None:
+    """A label column without a task may contain classes; the plan reads it, unless a forecast's loss determines the
+    task."""
     assert invoke("check", "wave.yaml", "dataset.target.task=null").exit_code == 0
     assert invoke("check", "wave.yaml", "dataset.target.task=null", "training.loss={kind: mae}").exit_code == 2
     with pytest.raises(ExperimentError) as caught:
@@ -92,8 +93,8 @@ def test_g57_check_leaves_to_the_plan_what_the_data_decide(file: Path) -> None:
     assert f"{caught.value}\n".replace(" [G57]", "") == f"wave.yaml:10:10: {MESSAGE}"
 
 
-def test_g57_a_study_of_before_keeps_its_way(file: Path) -> None:
-    """A forecast that version 0.1 began, whose plan knows no scale, continues in the target's unit, RevIN included."""
+def test_g57_an_older_study_is_not_refused(file: Path) -> None:
+    """A forecast study of version 0.1, without a scale in its plan, resumes in the target's unit, with RevIN."""
     plan = planned("model.revin=false")
     folder = Path("studies/wave")
     assert (begun := begun_plan(folder)) is None or not begun.data.of_version_0_1
@@ -103,7 +104,7 @@ def test_g57_a_study_of_before_keeps_its_way(file: Path) -> None:
     folder.mkdir(parents=True)
     journal = Journal(folder / "journal.jsonl")
     journal.append(evolve(content, plan=checked(PlanReport, old)))
-    # Whatever is planned later, the first event decides.
+    # The first event decides, not later plans.
     journal.append(content)
     journal.close()
     assert (begun := begun_plan(folder)) is not None
@@ -115,7 +116,7 @@ def test_g57_a_study_of_before_keeps_its_way(file: Path) -> None:
 
 
 def test_g57_classes_may_ignore_the_level(file: Path) -> None:
-    """RevIN stays what it was for a target of classes."""
+    """RevIN does not change for a target of classes."""
     target = "dataset.target={kind: direction, columns: {close: x}}"
     assert invoke("check", "wave.yaml", target).exit_code == 0
     assert planned(target, "guards.min_validation_positives=5").data.target_scale is None

@@ -1,4 +1,4 @@
-"""The memory of PatchTST's training steps, found on fake tensors."""
+"""The memory of PatchTST's training steps, traced on fake tensors."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def trainer_of(
 
 
 def two(**settings: Any) -> tuple[Trace, Trace]:
-    """The traces of two and of four layers."""
+    """The traces with two and with four layers."""
     shallow, deep = (trace_step(trainer_of(depth, **settings), evaluate=64) for depth in (2, 4))
     return shallow, deep
 
@@ -77,11 +77,11 @@ def predicted(n_layers: int, **settings: Any) -> int:
 @pytest.mark.parametrize(
     ("n_layers", "d_model", "micro_batch", "accumulate"), [(12, 64, 64, True), (9, 256, 2, True), (10, 64, 16, False)]
 )
-def test_two_small_depths_give_the_trace_of_a_deep_model(
+def test_two_small_depths_determine_the_trace_of_a_deep_model(
     n_layers: int, d_model: int, micro_batch: int, accumulate: bool, recompute: bool
 ) -> None:
-    """Where activations weigh most, and where weights and gradients do: the same operations make and end the same
-    storages as in the deep model itself, so that its peak and what the allocator holds are equal too.
+    """For shapes dominated by activations and by weights and gradients, the same operations allocate and free the same
+    storages as in the deep model, so that its peak and the allocator's memory are equal too.
     """
     settings: dict[str, Any] = {
         "d_model": d_model,
@@ -100,12 +100,12 @@ def test_two_small_depths_give_the_trace_of_a_deep_model(
 
 
 def operations(phase: Phase) -> list[tuple[str, list[int], int]]:
-    """What each operation makes, and how many storages end at it."""
+    """The storages that each operation allocates, and the number that it frees."""
     return [(one.name, [size for _, size in one.made], len(one.ended)) for one in phase.operations]
 
 
-def test_an_evaluation_is_traced_in_float32_whatever_the_training_is() -> None:
-    """As it is made: in bfloat16 its tensors would be half as large."""
+def test_an_evaluation_is_traced_in_float32_for_every_precision() -> None:
+    """Evaluations run in float32; in bfloat16 their tensors would be half as large."""
 
     def in_bf16() -> TrainingLoop:
         trainer = trainer_of(2)()
@@ -133,7 +133,7 @@ def test_an_evaluation_is_traced_in_float32_whatever_the_training_is() -> None:
 
 
 def test_two_billion_parameters_are_predicted_without_allocating_them() -> None:
-    """The peak is above the floor of 16 bytes a parameter, and this process did not grow by a hundredth of it."""
+    """The peak is above the floor of 16 bytes per parameter, and this process grows by less than a hundredth of it."""
     before = psutil.Process().memory_info().rss
     found = predicted(256, d_model=768, micro_batch=8, accumulate=True)
     parameters = 256 * (12 * 768**2 + 13 * 768)
@@ -141,8 +141,8 @@ def test_two_billion_parameters_are_predicted_without_allocating_them() -> None:
     assert psutil.Process().memory_info().rss - before < floor_bytes(parameters) / 100
 
 
-def test_accumulation_and_recomputation_move_the_peak_as_they_should() -> None:
-    """Gradients of the first micro-batch stay while the second one comes; recomputed activations are not kept."""
+def test_accumulation_and_recomputation_change_the_peak() -> None:
+    """Gradients of the first micro-batch stay during the second; recomputed activations are not kept."""
     once = predicted(24)
     several = predicted(24, accumulate=True)
     recomputed = predicted(24, accumulate=True, recompute=True)
@@ -151,8 +151,8 @@ def test_accumulation_and_recomputation_move_the_peak_as_they_should() -> None:
     assert recomputed < several / 2
 
 
-def test_the_traced_peak_is_what_the_tensors_of_a_real_step_take() -> None:
-    """The same step on real tensors, its live storages followed likewise, comes to the same number of bytes."""
+def test_the_traced_peak_equals_the_tensors_of_a_real_step() -> None:
+    """The same step on real tensors, with its live storages followed, has the same peak in bytes."""
     torch.set_num_threads(1)
     with LiveStorages() as live:
         trainer = trainer_of(4)()

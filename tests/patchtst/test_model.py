@@ -1,4 +1,4 @@
-"""The module: what goes in, what comes out, and that all of it learns."""
+"""The module: its inputs, its outputs, and that all of it learns."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def build(
 @pytest.mark.parametrize(
     "ability", [SupportsCompileBlocks, SupportsCompileSavings, SupportsProducts, SupportsRepeatedBlocks]
 )
-def test_the_module_offers_what_the_core_can_use(ability: type) -> None:
-    """By the names that the public face gives."""
+def test_the_module_satisfies_the_optional_protocols(ability: type) -> None:
+    """The protocols are those of the public API."""
     assert isinstance(build(), ability)
 
 
@@ -52,7 +52,7 @@ def windows(count: int = 5, *, seed: int = 1) -> torch.Tensor:
 
 
 def test_g10_outputs_are_logits() -> None:
-    """Outputs are the head's own numbers: they leave [0, 1] on both sides and grow in proportion to its weights."""
+    """Outputs are the head's direct outputs: they exceed [0, 1] on both sides and are proportional to its weights."""
     module = build()
     logits = module(windows(64))
     assert logits.shape == (64, 2)
@@ -65,7 +65,7 @@ def test_g10_outputs_are_logits() -> None:
 
 
 def test_every_parameter_but_the_spare_positions_gets_a_gradient() -> None:
-    """One backward pass reaches all parameters; of the positions only those of the patches."""
+    """One backward pass reaches all parameters, but only the positions of patches."""
     module = build(dropout=0.1, head_dropout=0.1)
     torch.autograd.backward(nn.functional.binary_cross_entropy_with_logits(module(windows()), torch.ones(5, 2)))
     for name, parameter in module.named_parameters():
@@ -80,7 +80,8 @@ def test_every_parameter_but_the_spare_positions_gets_a_gradient() -> None:
 
 @pytest.mark.parametrize("shape", [(5, 3, 20), (5, 20, 4), (5, 19, 3), (20, 3), (1, 5, 20, 3)])
 def test_a_wrong_input_shape_is_refused(shape: tuple[int, ...]) -> None:
-    """Swapped axes, another number of features or steps, and missing or extra axes are named instead of broadcast."""
+    """Swapped axes, another number of features or steps, and missing or extra axes are reported instead of
+    broadcast."""
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the whole message is compared
         build()(torch.zeros(shape))
     assert str(caught.value) == (
@@ -88,8 +89,9 @@ def test_a_wrong_input_shape_is_refused(shape: tuple[int, ...]) -> None:
     )
 
 
-def test_patches_hold_the_steps_in_order_and_end_with_the_latest() -> None:
-    """Patch i has the steps from its start on, all features of a step together; a rest is cut off at the oldest end."""
+def test_patches_contain_the_steps_in_order_and_end_with_the_latest() -> None:
+    """Patch i has the steps from its start on, with all features of a step together; a remainder of the oldest steps is
+    dropped."""
     data = DataShape(context=12, features=2, outputs=1)
     module = build(data=data, options=PatchTSTOptions(patch_len=5, stride=3))
     x = torch.arange(24.0).view(1, 12, 2)
@@ -99,7 +101,7 @@ def test_patches_hold_the_steps_in_order_and_end_with_the_latest() -> None:
 
 
 def test_the_order_of_patches_matters() -> None:
-    """The positions and the head tell patches apart: a window read backwards gets other logits."""
+    """The positions and the head distinguish patches: a reversed window has other logits."""
     module = build()
     x = windows()
     assert not torch.allclose(module(x), module(x.flip(1)), atol=1e-3)
@@ -107,7 +109,7 @@ def test_the_order_of_patches_matters() -> None:
 
 @pytest.mark.parametrize(("dropout", "head_dropout"), [(0.5, 0.0), (0.0, 0.5)])
 def test_g03_both_dropouts_act_in_training_only(dropout: float, head_dropout: float) -> None:
-    """Each of the two rates alone changes training passes and leaves evaluation as it is without."""
+    """Each of the two rates alone changes training passes and does not change evaluation."""
     plain = build()
     module = build(dropout=dropout, head_dropout=head_dropout)
     assert not torch.allclose(module(windows()), plain(windows()))
@@ -115,7 +117,8 @@ def test_g03_both_dropouts_act_in_training_only(dropout: float, head_dropout: fl
 
 
 def test_revin_ignores_level_and_scale_of_a_window() -> None:
-    """Each feature of each window may be shifted and stretched: the logits stay, up to the epsilon of the variance."""
+    """Shifting and scaling each feature of each window does not change the logits, up to the epsilon of the
+    variance."""
     module = build().eval()
     x = windows()
     stretched = x * torch.tensor([3.0, 20.0, 0.5]) + torch.tensor([100.0, -7.0, 0.1])
@@ -124,8 +127,8 @@ def test_revin_ignores_level_and_scale_of_a_window() -> None:
     assert not torch.allclose(plain(stretched), plain(x), atol=1e-2)
 
 
-def test_revin_normalises_over_time_and_bears_constant_features() -> None:
-    """Mean 0 and deviation 1 over the steps; a feature that does not move becomes its learned shift, not NaN."""
+def test_revin_normalises_over_time_and_accepts_constant_features() -> None:
+    """Mean is 0 and deviation 1 over the steps; a constant feature becomes its learned shift, not NaN."""
     x = windows()
     x[:, :, 2] = 42.0
     normalised = RevIN(3)(x)
@@ -135,7 +138,7 @@ def test_revin_normalises_over_time_and_bears_constant_features() -> None:
 
 
 def test_an_encoder_layer_is_the_standard_pre_norm_layer() -> None:
-    """With the same weights, outputs and gradients of the input are those of torch's own encoder layer."""
+    """With the same weights, outputs and gradients of the input match torch's own encoder layer."""
     torch.manual_seed(0)
     ours = EncoderLayer(d_model=16, n_heads=4, d_ff=32, n_layers=3, dropout=0.0)
     theirs = nn.TransformerEncoderLayer(16, 4, 32, dropout=0.0, activation="gelu", batch_first=True, norm_first=True)
@@ -161,8 +164,8 @@ def test_an_encoder_layer_is_the_standard_pre_norm_layer() -> None:
     torch.testing.assert_close(x.grad, y.grad)
 
 
-def test_both_ways_of_attention_agree() -> None:
-    """Attention written out gives what the fused kernel gives, in float32 and, as far as its digits go, in bfloat16."""
+def test_both_implementations_of_attention_agree() -> None:
+    """Explicit attention matches the fused kernel in float32 and, within its precision, in bfloat16."""
     q, k, v = torch.randn(3, 2, 4, 11, 8, generator=torch.Generator().manual_seed(0)).unbind(0)
     fused = attend(q, k, v)
     torch.testing.assert_close(explicit_attention(q, k, v), fused)
@@ -170,7 +173,7 @@ def test_both_ways_of_attention_agree() -> None:
 
 
 def test_bfloat16_autocast_trains() -> None:
-    """Under CPU autocast the forward pass is close to that in float32, and all gradients are finite."""
+    """Under CPU autocast the forward pass is close to the one in float32, and all gradients are finite."""
     module = build()
     with torch.autocast("cpu", torch.bfloat16):
         logits = module(windows())
@@ -181,7 +184,7 @@ def test_bfloat16_autocast_trains() -> None:
 
 @pytest.mark.parametrize("d_model", [16, 256])
 def test_the_residual_stream_starts_alike_at_any_depth_and_width(d_model: int) -> None:
-    """Before the last norm its deviation is about 1 at 2 and at 96 layers, and the first logits are small."""
+    """Before the last norm its deviation is about 1 with 2 and with 96 layers, and the first logits are small."""
     for n_layers in (2, 96):
         shape = {"d_model": d_model, "n_layers": n_layers, "n_heads": 4, "d_ff": 2 * d_model}
         module = build(shape=shape).eval()
@@ -194,7 +197,7 @@ def test_the_residual_stream_starts_alike_at_any_depth_and_width(d_model: int) -
 
 
 def test_a_deep_model_learns() -> None:
-    """48 layers fit a rule on the last steps of a window within a few optimizer steps."""
+    """48 layers learn a rule on the last steps of a window within a few optimizer steps."""
     shape = {"d_model": 16, "n_layers": 48, "n_heads": 2, "d_ff": 32}
     module = build(shape=shape, data=DataShape(context=20, features=3, outputs=1), options=PatchTSTOptions())
     x = windows(64)
@@ -212,7 +215,7 @@ def test_a_deep_model_learns() -> None:
 
 
 def test_bfloat16_learns_what_float32_learns() -> None:
-    """The same steps in bfloat16, as it is written and in the layout of compiled code, fit the same rule as well."""
+    """The same steps in bfloat16, in eager code and in the layout of compiled code, learn the same rule."""
     x = windows(64)
     y = (x[:, -5:, 0].sum(dim=1, keepdim=True) > 0).float()
     losses = {}
@@ -235,7 +238,7 @@ def test_bfloat16_learns_what_float32_learns() -> None:
 
 
 def test_a_2b_model_is_built_on_the_meta_device_without_memory() -> None:
-    """256 layers of width 768 are made from shapes alone."""
+    """256 layers of width 768 are created from shapes alone."""
     shape = {"d_model": 768, "n_layers": 256, "n_heads": 16, "d_ff": 3072}
     with torch.device("meta"):
         module = build(shape=shape, data=DataShape(context=60, features=25, outputs=1), options=PatchTSTOptions())
@@ -244,6 +247,6 @@ def test_a_2b_model_is_built_on_the_meta_device_without_memory() -> None:
 
 
 def test_weights_may_be_cast_all_at_once() -> None:
-    """In bfloat16 a training pass is that of autocast to the last bit, with and without dropout."""
+    """In bfloat16 a training pass is bitwise equal to autocast, with and without dropout."""
     for rate in (0.0, 0.2):
         assert same_pass(build(dropout=rate, head_dropout=rate).train(), windows())

@@ -1,4 +1,4 @@
-"""What the plugin hands to scalecore, and what it does not import."""
+"""The plugin's records and its imports."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ print([name for name in ("torch", "numpy", "optuna", "pandas", "pyarrow", "scipy
 
 
 def test_the_declared_hyperparameters_are_two_rates(family: PatchTSTFamily) -> None:
-    """With their defaults and bounds; the contract holds `build` to reading them."""
+    """Their defaults and bounds are tested; the contract tests that `build` reads them."""
     found = {one.name: (one.default, one.low, one.high) for one in family.hyperparameters()}
     assert found == {"dropout": (0.2, 0.0, 0.9), "head_dropout": (0.0, 0.0, 0.9)}
 
 
-def test_options_that_contradict_each_other_are_found_with_their_place(tmp_path: Path) -> None:
-    """`scalecore check` and the plan point at the key of the option, as for what the core checks."""
+def test_contradictory_options_are_reported_with_their_position(tmp_path: Path) -> None:
+    """`scalecore check` and the plan report the key of the option, like the core's own checks."""
     (tmp_path / "data.csv").touch()
     file = tmp_path / "mine.yaml"
     file.write_text(

@@ -1,4 +1,4 @@
-"""Attempts of PatchTST with a library for its float32 products, in processes of their own."""
+"""Attempts of PatchTST with a library for float32 products, in separate processes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ training: {effective_batch: 256, early_stopping: null, threads: 1, checkpoint_ep
 
 
 def prepared(root: Path) -> TorchSpec:
-    """A spec as the driver makes it."""
+    """A spec as created by the driver."""
     close = 100 * np.exp(np.cumsum(np.random.default_rng(7).normal(0, 0.01, 1200))).round(6)
     rows = [f"{np.datetime64('2001-01-01') + day},{price}" for day, price in enumerate(close.tolist())]
     (root / "walk.csv").write_text("\n".join(["date,Close", *rows]) + "\n")
@@ -60,8 +60,8 @@ def run(folder: Path, spec: TorchSpec) -> AttemptResult:
     return result
 
 
-def test_a_resumed_trial_computes_with_the_library_that_it_began_with(tmp_path: Path) -> None:
-    """Though the study names another one, it ends with the weights of the undisturbed trial, to the last bit."""
+def test_a_resumed_trial_keeps_the_library_of_its_start(tmp_path: Path) -> None:
+    """Although the study has another library, its final weights are bitwise equal to the uninterrupted trial's."""
     spec = prepared(tmp_path)
     torchs, onednn = (ProductsReport(name=name, why="a test") for name in ("torch", "onednn"))
     whole = run(tmp_path / "whole", evolve(spec, products=torchs))

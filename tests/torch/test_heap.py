@@ -28,7 +28,7 @@ libc.free.argtypes = [ctypes.c_void_p]
 events, threshold = json.load(sys.stdin)
 libc.malloc.restype = ctypes.c_void_p
 blocks = (ctypes.c_void_p * len(events))()
-# The cache of the thread is full, as in a process that has done much: what is cut off a block is not kept in it.
+# Fill the thread's cache, as in a long-running process, so that it does not keep remainders of blocks.
 for small in [libc.malloc(size) for size in range(24, 130, 16) for _ in range(16)]:
     libc.free(small)
 if threshold:

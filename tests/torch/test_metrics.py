@@ -27,8 +27,8 @@ def sample(task: str, windows: int = 300) -> Arrays:
         return np.sort(labels[:, None] * 0.3 + generator.normal(size=(windows, 3)), axis=1), labels
     classes = 2 if task == "binary" else 3
     labels = generator.choice(classes, size=windows, p=[0.7, 0.3] if classes == 2 else [0.6, 0.3, 0.1])
-    told = labels[:, None] if classes == 2 else 1.5 * np.eye(3)[labels]
-    return np.round(told + generator.normal(size=told.shape) - 0.4, 1), labels
+    signal = labels[:, None] if classes == 2 else 1.5 * np.eye(3)[labels]
+    return np.round(signal + generator.normal(size=signal.shape) - 0.4, 1), labels
 
 
 def reference(task: str, outputs: npt.NDArray[Any], labels: npt.NDArray[Any]) -> dict[str, float]:

@@ -54,13 +54,13 @@ def test_g40_out_of_memory_in_a_step_halves_the_micro_batch(trainer_of: Build, e
     small.run(Watcher())
     assert all(torch.equal(a, b) for a, b in zip(weights(trainer), weights(small), strict=True))
     assert without_times(trainer.progress.curve) == without_times(small.progress.curve)
-    told = trainer.batching()
-    assert [(one["epoch"], one["step"], one["from"], one["to"]) for one in told["halvings"]] == [
+    batching = trainer.batching()
+    assert [(one["epoch"], one["step"], one["from"], one["to"]) for one in batching["halvings"]] == [
         (1, 0, 64, 32),
         (1, 0, 32, 16),
     ]
-    assert told["halvings"][0]["reason"] == CPU_ERROR
-    assert (told["micro_batch"], told["invariance"]) == (16, "stochastic")
+    assert batching["halvings"][0]["reason"] == CPU_ERROR
+    assert (batching["micro_batch"], batching["invariance"]) == (16, "stochastic")
     assert small.batching() == {"micro_batch": 16, "halvings": [], "invariance": "stochastic"}
 
 

@@ -119,7 +119,7 @@ def late(outputs, labels):
 
 
 class Odd(torch.optim.SGD):
-    """Keeps what no checkpoint can hold."""
+    """Has a state that a checkpoint cannot store."""
 
     def step(self, closure=None):
         super().step(closure)
@@ -333,7 +333,7 @@ def test_biases_and_norms_have_no_decay(trainer: Callable[..., TrainingLoop]) ->
     assert [group["weight_decay"] for group in own.optimizer.param_groups] == [1e-2, 0.0]
 
 
-def test_an_optimizer_whose_state_no_checkpoint_can_hold_is_refused(part: Callable[..., UserPart]) -> None:
+def test_an_optimizer_with_a_state_that_no_checkpoint_can_store_is_refused(part: Callable[..., UserPart]) -> None:
     """The smoke step refuses it, since an interrupted trial could not resume."""
     cpu = torch.device("cpu")
     assert optimizer_problem(UserCode(), device=cpu) is None

@@ -39,7 +39,7 @@ def compile_findings(asked: str, *, device: Device) -> Iterator[Finding]:
 
 
 def optimizer_findings(own: UserCode) -> list[Finding]:
-    """The assumption about an optimizer by import path whose state could not be measured."""
+    """A warning about an optimizer by import path if its state could not be measured."""
     if own.optimizer is None or own.optimizer_state is not None:
         return []
     text = (

@@ -167,8 +167,8 @@ def metric_problem(
     known = sorted({*own, *(name for one in tasks for name in measured_metrics(loss, task=one))})
     if metric in known:
         return None
-    whose = "any task" if task is None else f"the task {task}"
-    return f"{metric!r} is not measured; {whose} measures {', '.join(known)} [G23]"
+    scope = "any task" if task is None else f"the task {task}"
+    return f"{metric!r} is not measured; {scope} measures {', '.join(known)} [G23]"
 
 
 def outputs_of(loss: Loss | Imported | None, outputs: int) -> int:

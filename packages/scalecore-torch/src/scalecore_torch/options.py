@@ -17,7 +17,7 @@ class TorchOptions:
 
     effective_batch: Annotated[int, Ge(1)] = option(256, help="Windows per optimizer step.")
     micro_batch: Annotated[int, Ge(1)] | Literal["auto"] = option(
-        "auto", help="Windows per forward pass; `auto` selects the largest power of two whose predicted memory fits."
+        "auto", help="Windows per forward pass; `auto` selects the largest power of two that fits in memory."
     )
     loss: Loss | Imported | None = option(
         None,

@@ -111,8 +111,10 @@ def loss_made(
     own = getattr(made, "tasks", None)
     own = (own,) if isinstance(own, str) else own
     if not isinstance(own, tuple | list) or not own or any(one not in tasks for one in own):
-        said = "it has no `tasks`" if own is None else f"its `tasks` are {own!r}"
-        return f'{label} must declare its tasks, as in `tasks = ("binary",)`, from {", ".join(tasks)}; {said}'
+        problem_of_tasks = "it has no `tasks`" if own is None else f"its `tasks` are {own!r}"
+        return (
+            f'{label} must declare its tasks, as in `tasks = ("binary",)`, from {", ".join(tasks)}; {problem_of_tasks}'
+        )
     parameters = getattr(made, "parameters", None)
     if callable(parameters) and any(one.requires_grad for one in parameters()):
         return f"{label} has parameters, which no optimizer would train; use buffers or numbers"

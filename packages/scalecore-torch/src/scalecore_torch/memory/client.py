@@ -130,11 +130,11 @@ class TraceClient:
             if not data:
                 return self.give_up("the tracer ended without an answer")
             *lines, self._pending = (self._pending + data).split(b"\n")
-            said = [json.loads(line) for line in lines]
-            for one in said:
+            received = [json.loads(line) for line in lines]
+            for one in received:
                 if "pid" in one:
                     tracer.know(one["pid"])
-            found = [one for one in said if "key" in one]
+            found = [one for one in received if "key" in one]
             for one in found:
                 self._asked.pop(one["key"], None)
             if found:

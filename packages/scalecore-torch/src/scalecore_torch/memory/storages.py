@@ -215,7 +215,7 @@ def _longest(flags: Sequence[bool]) -> tuple[int, int]:
 
 
 def _traced_layer(layer: int, depth: int) -> int:
-    """The layer of the traced model that stands for `layer` of a model of `depth`."""
+    """The layer of the traced model that represents `layer` of a model with `depth` layers."""
     if layer < REGULAR // 2:
         return layer
     return max(1, layer - (depth - REGULAR)) if layer >= depth - REGULAR // 2 else 1

@@ -64,11 +64,11 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
         found = found or _traced(question, on="cpu")
     except BaseException as error:
         # Fake tensors cannot follow every family: the closed form is used then, and the record contains the reason.
-        return {"key": question["key"], "error": _said(error)}
+        return {"key": question["key"], "error": _error_text(error)}
     return {"key": question["key"], **found, **({"note": f"traced as on the CPU: {note}"} if note else {})}
 
 
-def _said(error: BaseException) -> str:
+def _error_text(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(message_of(error).split())[:300]}"
 
 
@@ -84,7 +84,7 @@ def _on_cuda(question: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str | 
     try:
         return _traced(question, on="cuda"), None
     except BaseException as error:
-        return None, _said(error)
+        return None, _error_text(error)
 
 
 def _gpu_is_shared() -> bool:

@@ -1,4 +1,4 @@
-"""The contract of model families, with or without closed forms for their sizes."""
+"""Contract of model families, with or without closed forms for their sizes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["ModelContract"]
 
 
 class ModelContract:
-    """Inherit from this class and define the fixture `family`.
+    """Inherit and define the fixture `family`.
 
     The tests build the smallest, the middle and the largest architecture of at most `max_parameters`, for each of
     `shapes`. For a family without closed forms they test the counts that replace them.
@@ -36,12 +36,12 @@ class ModelContract:
     """Largest factor between `saved_activations` and the numbers that a window keeps for the backward pass, in either
     direction. None for a family with kernels that keep other objects than tensors."""
     windows_are_independent: bool = True
-    """False for a family whose output for a window depends on the rest of the batch even in evaluation."""
+    """False for a family with outputs that depend on other windows of the batch even in evaluation."""
 
     @pytest.fixture
     def family(self) -> ModelFamily:
         """The family under test."""
-        pytest.fail("define the fixture `family`, which returns your model family")
+        pytest.fail("define the fixture `family`: return your model family")
 
     @pytest.fixture(autouse=True)
     def _one_thread(self) -> Iterator[None]:
@@ -195,9 +195,9 @@ class ModelContract:
             # In training mode: torch does not count operations that it fuses in evaluation or on the CPU.
             with plain_kernels():
                 counted = count_flops(partial(module, x_BTF))
-            told = self._sized(family).flops(one, data)
-            assert abs(told - counted) <= self.flops_tolerance * counted + 8 * data.outputs * data.context, (
-                f"{one}, {data}: flops returns {told}, torch counts {counted}"
+            returned = self._sized(family).flops(one, data)
+            assert abs(returned - counted) <= self.flops_tolerance * counted + 8 * data.outputs * data.context, (
+                f"{one}, {data}: flops returns {returned}, torch counts {counted}"
             )
 
     def test_activations_are_about_right(self, family: ModelFamily) -> None:
@@ -212,10 +212,14 @@ class ModelContract:
             # oneDNN keeps a workspace for recurrent layers, which is no activation.
             with plain_kernels():
                 counted = count_activations(module, partial(module, self._input(data, batch))) / batch
-            told = self._sized(family).saved_activations(one, data)
+            returned = self._sized(family).saved_activations(one, data)
             slack = 4 * data.context * data.features + 64
-            assert told <= self.activations_factor * counted + slack, f"{one}: told {told}, kept {counted:.0f}"
-            assert counted <= self.activations_factor * told + slack, f"{one}: told {told}, kept {counted:.0f}"
+            assert returned <= self.activations_factor * counted + slack, (
+                f"{one}: saved_activations returns {returned}, torch keeps {counted:.0f}"
+            )
+            assert counted <= self.activations_factor * returned + slack, (
+                f"{one}: saved_activations returns {returned}, torch keeps {counted:.0f}"
+            )
 
     def test_learning_works(self, family: ModelFamily) -> None:
         """Sixty steps lower the loss on eight windows with labels from their last row, and separate the windows."""

@@ -120,7 +120,7 @@ def _soft_auc(logits_BC: Tensor, labels_B: Tensor, *, bce_share: float) -> Tenso
     optimization). Without pairs, only the cross-entropy remains.
     """
     scores_B, positive_B = logits_BC[:, 0], labels_B > 0.5
-    # Weights instead of selection, whose number of windows would have to be read from the GPU.
+    # Weights instead of selection: the number of selected windows would have to be read from the GPU.
     pairs_BB = (positive_B[:, None] & ~positive_B[None, :]).to(scores_B.dtype)
     losses_BB = F.softplus(scores_B[None, :] - scores_B[:, None])
     mean = (pairs_BB * losses_BB).sum() / pairs_BB.sum().clamp(min=1.0)

@@ -108,7 +108,7 @@ class StepGraph:
                     raise ValueError(f"its {name} is {found - was:.6g} instead of {wanted - was:.6g}")
         except Exception as error:
             # If the error is unrelated to the capture, the eager step raises it again.
-            self.give_up(_said(error))
+            self.give_up(_error_text(error))
         else:
             return graphs
         undo()
@@ -119,7 +119,7 @@ class StepGraph:
         return [float(one) for one in self._sums]
 
 
-def _said(error: BaseException) -> str:
+def _error_text(error: BaseException) -> str:
     """The first line of the error, or of the original error if ending a failed capture failed too."""
     while error.__context__ is not None:
         error = error.__context__
