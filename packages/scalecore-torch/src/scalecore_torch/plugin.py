@@ -38,7 +38,7 @@ def scalecore_trainers() -> Iterable[TrainerRecord]:
     return [
         TrainerRecord(
             name="torch",
-            summary="Supervised training in PyTorch, with memory prediction.",
+            summary="Supervised training in PyTorch, with a memory forecast.",
             options=TorchOptions,
             factory=_torch,
             worker="scalecore_torch.worker",
