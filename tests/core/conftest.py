@@ -1,4 +1,4 @@
-"""Plugins that tests write as distributions: a `.dist-info` folder by hand, and a module beside it."""
+"""Plugins that tests write as distributions: a `.dist-info` folder and a module."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 
 class FakePlugins:
-    """Writes distributions into folders that are on `sys.path` while the test runs."""
+    """Writes distributions to folders that are on `sys.path` during the test."""
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.root = root
@@ -29,7 +29,7 @@ class FakePlugins:
         group: str = "scalecore",
         folder: str = "",
     ) -> Path:
-        """Write a distribution with one plugin module; return the folder it lies in."""
+        """Write a distribution with one plugin module and return its folder."""
         place = self.root / folder
         key = name.lower().replace("-", "_")
         module = module or f"fake_{key}"
@@ -46,13 +46,13 @@ class FakePlugins:
         return place
 
     def forget(self) -> None:
-        """Let the next test write modules of the same names."""
+        """Forget the modules, so that the next test can write others of the same names."""
         for module in self._modules:
             sys.modules.pop(module, None)
 
     @staticmethod
     def model(name: str, *, options: str = "") -> str:
-        """The code of a plugin that offers one model; `options` are the lines of its options class."""
+        """The code of a plugin with one model; `options` are the lines of its options class."""
         return f"""
 from typing import Annotated, Literal
 from pathlib import Path
@@ -75,7 +75,7 @@ def scalecore_models():
 
 @pytest.fixture
 def fake_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakePlugins]:
-    """Call it to write a distribution into the temporary folder."""
+    """A function that writes a distribution to the temporary folder."""
     plugins = FakePlugins(tmp_path, monkeypatch)
     yield plugins
     plugins.forget()

@@ -1,4 +1,4 @@
-"""Control groups as the kernel describes them, of both versions."""
+"""Reads control groups of both versions."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ V1, V2 = "6:freezer:/box\n0::/\n", "0::/box\n"
         (V2, "elsewhere", "", False),
     ],
 )
-def test_g47_a_frozen_control_group_is_seen(
+def test_g47_a_frozen_control_group_is_detected(
     tmp_path: Path, membership: str, file: str, text: str, frozen: bool
 ) -> None:
-    """That of a paused container: what is in it cannot run, and has not hung."""
+    """As of a paused container, whose processes cannot run and have not hung."""
     for path, content in (("proc/7/cgroup", membership), (f"sys/fs/cgroup/{file}", text)):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(content)
     assert is_frozen(7, root=tmp_path) is frozen
 
 
-def test_a_process_that_is_gone_is_not_frozen(tmp_path: Path) -> None:
-    """Nor is any where the kernel has no control groups."""
+def test_an_ended_process_is_not_frozen(tmp_path: Path) -> None:
+    """Nor is any process if the kernel has no control groups."""
     assert not is_frozen(7, root=tmp_path)

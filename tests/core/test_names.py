@@ -9,7 +9,7 @@ from pathlib import Path
 PACKAGES = Path(__file__).parents[2] / "packages"
 
 
-def test_no_two_classes_have_one_name() -> None:
+def test_class_names_are_unique() -> None:
     """A name in a message, a traceback or a search leads to one class."""
     found: dict[str, list[str]] = defaultdict(list)
     for path in sorted(PACKAGES.glob("*/src/**/*.py")):

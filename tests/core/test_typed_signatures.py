@@ -1,4 +1,4 @@
-"""Signatures and fields name classes: `Mapping[str, Any]` and `dict[str, Any]` only where they are listed, with why."""
+"""Signatures and fields name classes: `Mapping[str, Any]` and `dict[str, Any]` need an entry with a reason."""
 
 from __future__ import annotations
 
@@ -77,11 +77,11 @@ LISTED = {
     """,
 }
 JSON_FORMS = ("plain", "to_json", "as_json")
-"""How an object is written as JSON: such a method may return a dictionary anywhere."""
+"""Methods that convert an object to JSON and may return a dictionary."""
 
 
 def written_types(tree: ast.AST) -> Iterator[ast.expr]:
-    """Of arguments, returned values and fields of classes."""
+    """The annotations of arguments, returned values and fields."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             arguments = node.args
@@ -95,7 +95,7 @@ def written_types(tree: ast.AST) -> Iterator[ast.expr]:
 
 
 def is_loose(annotation: ast.expr) -> bool:
-    """Whether any part of it is a mapping from text to anything, also in quotes."""
+    """True if any part of the annotation is a mapping from str to Any, also in quotes."""
     for node in ast.walk(annotation):
         match node:
             case ast.Constant(value=str(text)) if text.isidentifier() is False and "[" in text:
@@ -113,18 +113,18 @@ def loose_in(source: str) -> bool:
     return any(map(is_loose, written_types(ast.parse(source))))
 
 
-def test_mappings_of_anything_are_listed_with_a_reason() -> None:
-    """A new one is a class, or stands here; one that is gone is taken from the list."""
+def test_untyped_mappings_are_listed_with_a_reason() -> None:
+    """Give a new one a class or an entry; remove obsolete entries."""
     files = {str(path).rpartition("/src/")[2]: path for path in PACKAGES.glob("*/src/**/*.py")}
     found = {name for name, path in files.items() if loose_in(path.read_text())}
     listed = [name for names in LISTED.values() for name in names.split()]
     assert len(listed) == len(set(listed))
     assert sorted(found - set(listed)) == [], "give it a class, or list it with a reason"
-    assert sorted(set(listed) - found) == [], "it is typed now: take it from the list"
+    assert sorted(set(listed) - found) == [], "remove it from the list: it is typed"
 
 
 def test_the_rule_sees_every_place() -> None:
-    """Arguments of each kind, what is returned, fields, parts of unions, and quotes; no local variable."""
+    """Arguments of each kind, returned values, fields, unions and quoted annotations; not local variables."""
     loose = (
         "def f(a: dict[str, Any]): ...",
         "def f(*a: Mapping[str, object]): ...",

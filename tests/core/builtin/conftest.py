@@ -1,4 +1,4 @@
-"""Studies by hand: real data, plan and experiment, made-up records."""
+"""Studies with real data, plan and experiment, and made-up records."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def shape(width: int, depth: int = 2) -> Architecture:
 
 
 def trial(number: int, value: float | None = None, **changes: Any) -> TrialRecord:
-    """A completed trial, or one of another `state`; without a value unless one is given."""
+    """A completed trial, or one of another `state`, with or without a value."""
     state = TrialState(changes.pop("state", "completed"))
     line = {"epoch": 3, "val_loss": value, "train_loss": 0.5, "accuracy": 0.75, "auc": None, "precision": 0.8}
     best = {**line, "recall": 2 / 3, "f1": 0.7, "confusion_matrix": MATRIX} if state is TrialState.COMPLETED else None

@@ -1,4 +1,4 @@
-"""Logger `console` where the output is not a terminal: plain lines that name everything."""
+"""The logger `console` without a terminal: plain lines."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def console(tmp_path: Path, *, verbosity: int = 0, every: float = 0.0) -> Consol
 
 
 def test_the_line_of_a_trial_names_everything(study: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Number, every dimension, counted parameters, what was varied, the value, and the best so far."""
+    """It has number, dimensions, parameter count, varied values, value and best value so far."""
     best = trial(0, 0.37561)
     record = trial(7, 0.40672, architecture=LARGE, hyperparameters={"learning_rate": 0.00031623, "epochs": 75, "x": 1})
     console(tmp_path).trial_finished(record, study([best, record]))
@@ -48,8 +48,8 @@ def test_the_line_of_a_trial_names_everything(study: Make, tmp_path: Path, capsy
     )
 
 
-def test_g27_a_trial_that_ended_badly_says_why(study: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """State and reason instead of a value; brackets in it are no markup."""
+def test_g27_a_failed_trial_has_its_reason(study: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It has state and reason instead of a value; brackets are not interpreted as markup."""
     record = trial(1, state="timed_out", reason="no step for 600 s (execution.hang_after) [G45]")
     console(tmp_path).trial_finished(record, study([record]))
     assert capsys.readouterr().out == (
@@ -61,7 +61,7 @@ def test_g27_a_trial_that_ended_badly_says_why(study: Make, tmp_path: Path, caps
 def test_the_start_shows_data_baselines_and_search(
     study: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What will be trained on what, in how many trials, where the results go, and how many are there already."""
+    """It prints model, data, number of trials, finished trials and the place of the results."""
     view = study([trial(0, 0.5)], total=9)
     console(tmp_path).study_started(view)
     lines = capsys.readouterr().out.splitlines()
@@ -72,10 +72,10 @@ def test_the_start_shows_data_baselines_and_search(
     assert any(line.startswith("search: 1 architectures, 0 forced first") for line in lines)
 
 
-def test_progress_tells_epoch_best_time_left_memory_and_temperature(
+def test_progress_has_epoch_best_eta_memory_and_temperature(
     study: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Or why there is no temperature."""
+    """Or the reason why there is no temperature."""
     view = study([trial(0, 0.5)], total=9)
     logger = console(tmp_path)
     logger.trial_started(1, Proposal(architecture=shape(8), hyperparameters={}, origin=Origin(kind="sampled")), view)
@@ -92,7 +92,7 @@ def test_progress_tells_epoch_best_time_left_memory_and_temperature(
 def test_before_the_first_result_there_is_no_best(
     study: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nor a number that stands for it; between two lines of progress some time passes."""
+    """No number replaces it; lines of progress have an interval."""
     logger = console(tmp_path, every=3600.0)
     origin = Origin(kind="forced", label="width:min")
     proposal = Proposal(architecture=shape(8), hyperparameters={"learning_rate": 0.01}, origin=origin)
@@ -121,10 +121,10 @@ def test_before_the_first_result_there_is_no_best(
         ("failed", "walk: failed; finished trials are kept (2 of 4 trials: 1 completed, 1 failed)"),
     ],
 )
-def test_g38_the_end_says_how_it_ended_with_the_counts(
+def test_g38_the_end_has_its_kind_and_the_counts(
     study: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str], end: str, text: str
 ) -> None:
-    """And what is best, what was avoided, what was switched off, where the results are."""
+    """It also prints the best trial, warnings, switched-off components and the place of the results."""
     records = [trial(0, 0.5), trial(1, state="failed", reason="x")]
     view = study(records, end=StudyEnd(end), duplicates_avoided=2, degraded=("logger 'x' raised OSError: gone",))
     console(tmp_path).study_finished(view)
@@ -165,10 +165,10 @@ def test_g19_a_study_of_lucky_rates_is_called_no_result(
     assert "  no completed trial has a value over enough windows: not a valid result\n" in out
 
 
-def test_quiet_prints_the_end_and_warnings_only(
+def test_quiet_prints_only_the_end_and_warnings(
     study: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`--quiet` leaves out what is merely going on."""
+    """`--quiet` omits progress."""
     logger = console(tmp_path, verbosity=-1)
     view = study([trial(0, 0.5)], end=StudyEnd.COMPLETED)
     logger.study_started(study([]))
@@ -182,7 +182,7 @@ def test_quiet_prints_the_end_and_warnings_only(
 
 
 def test_verbose_prints_epochs_and_reasons(study: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`--verbose` adds each epoch, and why a trial was chosen."""
+    """`--verbose` adds epochs and the reason for each trial."""
     logger = console(tmp_path, verbosity=1)
     origin = Origin(kind="redirected", reason="width=16 was tried before")
     logger.trial_started(2, Proposal(architecture=shape(8), hyperparameters={}, origin=origin), study([]))

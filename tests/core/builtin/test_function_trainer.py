@@ -1,4 +1,4 @@
-"""The trainer `function`: what the driver knows of it, and real attempts of a function in numpy."""
+"""The trainer `function` in the driver, and real attempts of a numpy function."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SHAPE = Architecture(values={}, num_parameters=2, flops=2)
 
 
 class TestFunction(TrainerContract):
-    """The contract of trainers, for a function that trains in numpy."""
+    """The contract of trainers for a function in numpy."""
 
     experiment = SECTIONS
     diverging = MappingProxyType({"learning_rate": 1e308})
@@ -58,7 +58,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def refused(project: Path, *overrides: str) -> list[str]:
-    """What is wrong with the experiment, by its names too, a line for each."""
+    """The problems of the experiment, one per line."""
     registry = load_registry(no_plugins=True)
     try:
         loaded, resolved = load_resolved(project / "e.yaml", overrides=overrides, registry=registry)
@@ -67,8 +67,8 @@ def refused(project: Path, *overrides: str) -> list[str]:
     return [f"{'.'.join(map(str, one.path))}: {one.message}" for one in name_problems(loaded, resolved)]
 
 
-def test_an_experiment_with_a_function_is_fine(project: Path) -> None:
-    """Its hyper-parameters are those that the file sets and varies."""
+def test_an_experiment_with_a_function_is_valid(project: Path) -> None:
+    """Its hyper-parameters are those that the file fixes or varies."""
     assert refused(project) == []
     _, resolved = load_resolved(project / "e.yaml", registry=load_registry(no_plugins=True))
     assert sorted(family_of(resolved)[1]) == ["epochs", "learning_rate"]
@@ -86,13 +86,13 @@ def test_an_experiment_with_a_function_is_fine(project: Path) -> None:
         ),
     ],
 )
-def test_a_target_that_is_no_function_is_refused(project: Path, override: str, text: str) -> None:
-    """With the key, and what is wrong with it."""
+def test_a_target_that_is_not_a_function_is_refused(project: Path, override: str, text: str) -> None:
+    """The message has the key and the problem."""
     assert refused(project, override) == [f"<command line>: {override}: {text}"]
 
 
-def test_a_function_of_more_than_the_trial_is_refused(project: Path) -> None:
-    """It is called with the trial alone."""
+def test_a_function_with_further_arguments_is_refused(project: Path) -> None:
+    """It is called with the trial as its only argument."""
     (project / "train.py").write_text("def train(trial, loader):\n    yield {}\n")
     assert refused(project) == [
         "e.yaml:26:11: training.target: train.py:train must accept the trial as its only argument: missing a required "
@@ -101,15 +101,15 @@ def test_a_function_of_more_than_the_trial_is_refused(project: Path) -> None:
 
 
 def test_options_of_another_trainer_are_unknown(project: Path) -> None:
-    """They are listed with what there is."""
+    """The message lists them and the known options."""
     assert refused(project, "training.precision=fp32") == [
         "<command line>: training.precision=fp32: unknown key; expected one of early_stopping, hyperparameters, "
         "device, threads, checkpoint_every, checkpoint_epochs, keep_weights, target, memory_gb"
     ]
 
 
-def test_a_metric_of_your_own_needs_a_direction(project: Path) -> None:
-    """Nobody else knows which way it is better."""
+def test_a_users_metric_needs_a_direction(project: Path) -> None:
+    """Only the user knows whether it is minimised or maximised."""
     assert refused(project, "objective.metric=sharpe", "objective.direction=maximize") == []
     assert refused(project, "objective.metric=sharpe") == [
         "<command line>: objective.metric=sharpe: sharpe is a custom metric: set objective.direction"
@@ -118,28 +118,28 @@ def test_a_metric_of_your_own_needs_a_direction(project: Path) -> None:
 
 @pytest.mark.parametrize("value", ["[1, 2]", "null", "{a: 1}"])
 def test_a_hyperparameter_is_one_value(project: Path, value: str) -> None:
-    """Lists, null and mappings are refused, whatever the function reads."""
+    """Lists, null and mappings are refused."""
     (problem,) = refused(project, f"training.hyperparameters.layers={value}")
     assert problem.startswith("training.hyperparameters.layers: expected str, got ")
 
 
 def test_values_of_any_type_may_be_varied(project: Path) -> None:
-    """A choice among texts, whole numbers among others."""
+    """Choices of strings and integers work."""
     space = "search.space={a: {choice: [relu, tanh]}, b: {choice: [1, 0.5]}, c: {int: [1, 4]}, d: {choice: [true]}}"
     assert refused(project, space) == []
     assert refused(project, "training.hyperparameters.epochs=0") == ["training.hyperparameters.epochs: 0 is below 1"]
 
 
 def test_two_files_of_one_name_are_refused(project: Path) -> None:
-    """Records name code by the name of its file."""
+    """Records identify code by its file name."""
     (project / "own").mkdir()
     (project / "own" / "flat.py").write_text(TRAIN)
     (problem,) = refused(project, "training.target=./own/flat.py:train")
     assert problem.endswith("two files are named flat.py: flat.py and own/flat.py; rename one of them")
 
 
-def test_a_forecast_begins_with_what_is_set() -> None:
-    """Then it is the largest measured peak and a quarter more; an attempt that did not end raises it at least."""
+def test_a_forecast_starts_with_memory_gb() -> None:
+    """Then it is the largest measured peak plus a quarter; an incomplete attempt can only increase it."""
     forecast = FunctionForecast(1000)
 
     def predicted() -> tuple[int, str]:
@@ -161,7 +161,7 @@ def test_a_forecast_begins_with_what_is_set() -> None:
 
 
 def test_g26_its_file_is_part_of_the_code(project: Path) -> None:
-    """By the content that was checked."""
+    """Its checked content counts."""
     target = ImportPath(file=project / "train.py", name="train")
     trainer = FunctionTrainer(FunctionOptions(target=target))
     assert trainer.code() == []

@@ -1,4 +1,4 @@
-"""An attempt of the trainer `function`, in this process: what a function may yield, and what becomes of it."""
+"""Attempts of the trainer `function` in this process: allowed values of `yield` and their effects."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Attempt = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def attempt(tmp_path: Path) -> Attempt:
-    """`attempt(code, values={...}, **sections)` runs a function with a body of `code`, or `TRAIN`; `spec` are changes
+    """`attempt(code, values={...}, **sections)` runs a function with the body `code`, or `TRAIN`; `spec` changes fields
     of the spec."""
 
     def run(code: str | None = None, *, name: str = "a", values: Any = (), spec: Any = (), **sections: Any) -> Any:
@@ -54,7 +54,7 @@ def attempt(tmp_path: Path) -> Attempt:
 
 
 def smoked(attempt: Attempt, code: str, **changes: Any) -> str:
-    """Why the smoke step refuses a function."""
+    """The reason why the smoke step refuses a function."""
     with pytest.raises(RefusedError) as refused:
         attempt(code, spec={"mode": "smoke"}, **changes)
     return str(refused.value)
@@ -63,8 +63,8 @@ def smoked(attempt: Attempt, code: str, **changes: Any) -> str:
 READ = "trial.hyperparameters['learning_rate']\n"
 
 
-def test_outputs_make_loss_metrics_and_predictions(attempt: Attempt, tmp_path: Path) -> None:
-    """All of them by the core, and the predictions have the loss of the best epoch."""
+def test_loss_metrics_and_predictions_follow_from_outputs(attempt: Attempt, tmp_path: Path) -> None:
+    """The core computes them; the predictions have the loss of the best epoch."""
     result = attempt()
     assert result["state"] == "completed"
     assert [line["epoch"] for line in result["learning_curve"]] == [1, 2, 3]
@@ -76,8 +76,8 @@ def test_outputs_make_loss_metrics_and_predictions(attempt: Attempt, tmp_path: P
     assert result["unread"] == []
 
 
-def test_a_loss_alone_is_enough(attempt: Attempt) -> None:
-    """Numbers of numpy are numbers, and there are no predictions."""
+def test_a_loss_alone_suffices(attempt: Attempt) -> None:
+    """numpy numbers are accepted; no predictions are stored."""
     result = attempt(
         "import numpy as np\nyield {'val_loss': np.float32(0.5), 'mine': 3}\n", training={"early_stopping": None}
     )
@@ -85,8 +85,8 @@ def test_a_loss_alone_is_enough(attempt: Attempt) -> None:
     assert result["best"]["mine"] == 3.0
 
 
-def test_a_list_of_epochs_will_do(attempt: Attempt) -> None:
-    """Whatever can be iterated; the last epoch counts where the objective says so."""
+def test_a_function_may_return_a_list_of_epochs(attempt: Attempt) -> None:
+    """Any iterable works; the last epoch counts if the objective requires it."""
     result = attempt("return [{'val_loss': 0.5}, {'val_loss': 0.7}]", objective={"reduction": "last"})
     assert (result["epochs_ended"], result["value"], result["best"]["epoch"]) == (2, 0.7, 1)
 
@@ -117,13 +117,13 @@ def test_a_list_of_epochs_will_do(attempt: Attempt) -> None:
         ),
     ],
 )
-def test_what_is_no_epoch_is_refused(attempt: Attempt, code: str, text: str) -> None:
-    """In the smoke step, before any trial, with what is to be yielded instead."""
+def test_invalid_epochs_are_refused(attempt: Attempt, code: str, text: str) -> None:
+    """The smoke step refuses it and describes a valid value."""
     assert smoked(attempt, READ + code) == text
 
 
 def test_g03_a_sampled_value_that_is_never_read_is_refused(attempt: Attempt) -> None:
-    """Every value would train the same model."""
+    """All its values would train the same model."""
     assert smoked(attempt, "yield {'val_loss': 0.5}") == (
         "search.space varies learning_rate, which neither train.py:train nor the model reads: every value would train "
         "the same model; remove it from search.space [G03]"
@@ -131,7 +131,7 @@ def test_g03_a_sampled_value_that_is_never_read_is_refused(attempt: Attempt) -> 
 
 
 def test_g23_an_objective_that_is_not_measured_is_refused(attempt: Attempt) -> None:
-    """With what there is."""
+    """The message lists the metrics."""
     objective = {"metric": "sharpe", "direction": "maximize"}
     assert smoked(attempt, READ + "yield {'val_loss': 0.5, 'calmar': 1}", objective=objective) == (
         "objective.metric: 'sharpe' is not measured; train.py:train yields calmar, train_loss, val_loss [G23]"
@@ -139,15 +139,15 @@ def test_g23_an_objective_that_is_not_measured_is_refused(attempt: Attempt) -> N
 
 
 def test_g04_a_model_of_another_size_is_refused(attempt: Attempt) -> None:
-    """As the function counts it."""
+    """The function counts the parameters."""
     assert smoked(attempt, READ + "trial.verify_size(1234)\nyield {'val_loss': 0.5}") == (
         "the built model 'flat' has 1,234 parameters, its formula returns 2 for {'inputs': 1}: fix num_parameters() of "
         "the plugin [G04]"
     )
 
 
-def test_g10_probabilities_are_no_outputs(attempt: Attempt) -> None:
-    """Rows that sum to one are refused; of one output, it is a flag where probabilities would have less loss."""
+def test_g10_probabilities_as_outputs_are_detected(attempt: Attempt) -> None:
+    """Rows that sum to one are refused; a single output gets a flag if its loss is smaller as a probability."""
     code = """
         labels = trial.data('val')[1]
         yield {'outputs': [0.9 if one else 0.1 for one in labels]}
@@ -161,23 +161,23 @@ def test_g10_probabilities_are_no_outputs(attempt: Attempt) -> None:
         attempt(rows, spec=three, name="b")
 
 
-def test_checkpoints_that_nobody_would_read_are_refused(attempt: Attempt) -> None:
-    """A trial would begin anew, and its learning curve go on."""
+def test_checkpoints_that_the_function_never_reads_are_refused(attempt: Attempt) -> None:
+    """The trial would restart, but its learning curve would continue."""
     code = READ + "trial.save_with(lambda path: path.write_text('x'))\nyield {'val_loss': 0.5}"
     assert smoked(attempt, code) == (
         "train.py:train saves checkpoints but does not read trial.resume to continue from one"
     )
 
 
-def test_a_function_that_saves_elsewhere_is_found(attempt: Attempt) -> None:
-    """In the smoke step: `numpy.save`, for one, adds a suffix to the path."""
+def test_a_function_that_saves_to_another_path_is_refused(attempt: Attempt) -> None:
+    """The smoke step finds it: for example, `numpy.save` adds a suffix to the path."""
     code = READ + "trial.resume\ntrial.save_with(lambda path: None)\nyield {'val_loss': 1}"
     with pytest.raises(RuntimeError, match=r"^the function given to trial.save_with wrote no file at "):
         attempt(code, spec={"mode": "smoke"})
 
 
-def test_g36_a_loss_that_is_no_number_has_diverged(attempt: Attempt) -> None:
-    """What was measured before is its learning curve, and no value."""
+def test_g36_a_loss_that_is_not_finite_has_diverged(attempt: Attempt) -> None:
+    """The earlier epochs remain as its learning curve, and it has no value."""
     result = attempt("yield {'val_loss': 0.5}\nyield {'val_loss': float('nan')}\n")
     assert (result["state"], result["reason"]) == ("diverged", "validation loss is nan after epoch 2")
     assert (result["value"], len(result["learning_curve"])) == (None, 1)
@@ -186,7 +186,7 @@ def test_g36_a_loss_that_is_no_number_has_diverged(attempt: Attempt) -> None:
 
 
 def test_early_stopping_ends_the_function(attempt: Attempt, tmp_path: Path) -> None:
-    """Which gets the chance to clean up."""
+    """The function can clean up."""
     code = """
         try:
             while True:
@@ -203,8 +203,8 @@ def test_early_stopping_ends_the_function(attempt: Attempt, tmp_path: Path) -> N
     assert (tmp_path / "a" / "closed").exists()
 
 
-def test_no_epoch_is_no_training(attempt: Attempt) -> None:
-    """The function has ended before its first."""
+def test_a_function_without_epochs_fails(attempt: Attempt) -> None:
+    """A function that ends before its first epoch is refused."""
     with pytest.raises(
         ValueError, match=r"^train.py:train ended before its first epoch: it yields a mapping of metrics"
     ):
@@ -212,7 +212,7 @@ def test_no_epoch_is_no_training(attempt: Attempt) -> None:
 
 
 def test_a_trial_sees_no_test_data(attempt: Attempt) -> None:
-    """Only what it trains and is judged by, in the order of time."""
+    """It gets training and validation windows, ordered by time."""
     with pytest.raises(ValueError, match=r"^data\('test'\): a trial can read only the parts 'train' and 'val'$"):
         attempt("trial.data('test')\nyield {'val_loss': 0.5}")
     result = attempt(
@@ -229,7 +229,7 @@ def test_a_trial_sees_no_test_data(attempt: Attempt) -> None:
 
 
 def test_a_forecast_is_in_the_targets_unit(attempt: Attempt) -> None:
-    """Labels and outputs, and so the loss; `scale` says what training makes of it."""
+    """Labels, outputs and loss use it; `scale` has the standardisation of the training."""
     target = {"kind": "forward_return"}
     dataset = {"use": "parquet", "path": "walk.csv", "features": ["Close", "Volume"], "target": target, "context": 4}
     result = attempt(
@@ -244,14 +244,14 @@ def test_a_forecast_is_in_the_targets_unit(attempt: Attempt) -> None:
     assert result["best"]["mae"] == pytest.approx(0.25)
 
 
-def test_g26_another_file_than_was_checked_is_not_run(attempt: Attempt) -> None:
-    """The trial is no other than its record says."""
+def test_g26_a_file_that_changed_since_the_check_is_not_run(attempt: Attempt) -> None:
+    """The record must name the code that ran."""
     with pytest.raises(ChangedFileError, match=r"train.py changed since the run began \(SHA-256 "):
         attempt(spec={"sha256": "0" * 64})
 
 
-def test_a_checkpoint_is_whole_or_passed_over(attempt: Attempt, tmp_path: Path) -> None:
-    """A damaged file of the function's is found by its checksum, and an attempt before it is continued."""
+def test_a_damaged_checkpoint_is_skipped(attempt: Attempt, tmp_path: Path) -> None:
+    """A damaged file is detected by its checksum, and an earlier attempt is continued."""
 
     def write(folder: Path, epoch: int, content: bytes) -> None:
         folder.mkdir(exist_ok=True)
@@ -283,8 +283,8 @@ def test_a_checkpoint_is_whole_or_passed_over(attempt: Attempt, tmp_path: Path) 
     assert not list(second.iterdir())
 
 
-def test_a_loop_that_calls_back_reports(attempt: Attempt, tmp_path: Path) -> None:
-    """As those of Lightning and of Hugging Face do; it is left where the training ends."""
+def test_a_loop_with_callbacks_can_report(attempt: Attempt, tmp_path: Path) -> None:
+    """As in Lightning and Hugging Face; the loop is left when the training ends."""
     code = """
         for loss in (0.5, 0.4, 0.3, 0.2):
             trial.report({'val_loss': loss})

@@ -1,4 +1,4 @@
-"""Logger `console` on a terminal, as a terminal shows it: `pyte` reads what is written and keeps the screen."""
+"""The logger `console` on a terminal; `pyte` interprets the output and keeps the screen."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EPOCH = {"epoch": 1, "train_loss": 0.7, "val_loss": 0.00021344, "train_seconds":
 
 
 class Terminal(io.StringIO):
-    """A stream that is a terminal, and what stands on its screen."""
+    """A stream to a terminal, with its screen."""
 
     def __init__(self, columns: int, lines: int) -> None:
         super().__init__()
@@ -41,15 +41,15 @@ class Terminal(io.StringIO):
 
     def write(self, text: str) -> int:
         self.raw += text
-        self._reader.feed(text.replace("\n", "\r\n"))  # as the driver of a terminal does
+        self._reader.feed(text.replace("\n", "\r\n"))  # as a terminal driver does
         return len(text)
 
     def shown(self) -> list[str]:
-        """The lines of the screen that have something on them."""
+        """The non-empty lines of the screen."""
         return [line.rstrip() for line in self.screen.display if line.strip()]
 
     def rows(self) -> list[str]:
-        """The same, each bar as one `=`."""
+        """The non-empty lines, each bar as one `=`."""
         return [re.sub(r"\s*[━╸╺]+\s*", " = ", line) for line in self.shown()]
 
 
@@ -81,7 +81,7 @@ def progress(number: int, **changes: Any) -> Progress:
 
 @pytest.fixture
 def started(study: Make, tmp_path: Path, terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Make a logger on the terminal that was told of a study of nine trials, one finished, and of running ones."""
+    """Create a logger on the terminal in a study of nine trials, one finished, with these running ones."""
 
     def started(*numbers: int, **options: Any) -> ConsoleLogger:
         monkeypatch.setattr(sys, "stdout", terminal)
@@ -99,8 +99,8 @@ def tell(study: Make, tmp_path: Path, numbers: Sequence[int], options: Mapping[s
     return logger
 
 
-def test_study_trials_and_machine_stand_below_the_lines(study: Make, started: Start, terminal: Terminal) -> None:
-    """A bar of the study with best value and ETA, one for each running trial with epoch and loss, and readings."""
+def test_study_trials_and_machine_are_below_the_lines(study: Make, started: Start, terminal: Terminal) -> None:
+    """The study has a bar with best value and ETA, each running trial one with epoch and loss; readings follow."""
     logger = started(1, 2, 3)
     logger.epoch(2, EPOCH)
     logger.progress(progress(1))
@@ -118,8 +118,8 @@ def test_study_trials_and_machine_stand_below_the_lines(study: Make, started: St
     assert terminal.screen.cursor.x == 0
 
 
-def test_lines_pass_above_and_the_picture_stays_one(study: Make, started: Start, terminal: Terminal) -> None:
-    """Warnings, lines of trials, and what anybody prints; the row of a trial that has ended is gone."""
+def test_lines_scroll_above_the_bars(study: Make, started: Start, terminal: Terminal) -> None:
+    """Warnings, lines of trials and other output scroll above; the row of an ended trial is removed."""
     logger = started(1, 2)
     logger.progress(progress(1))
     logger.message("warning", "the disk fills up " * 8)
@@ -137,13 +137,15 @@ def test_lines_pass_above_and_the_picture_stays_one(study: Make, started: Start,
     assert sum(line.startswith("study") for line in shown) == 1
     above = "\n".join(shown[:-3])
     assert "\nwarning: the disk fills up the disk fills up" in above
-    assert re.search(r"^    (the|disk|fills|up) ", above, re.MULTILINE), "broken between words, the rest moved in"
+    assert re.search(r"^    (the|disk|fills|up) ", above, re.MULTILINE), (
+        "not broken between words, or the rest not indented"
+    )
     assert "\na line of somebody else\n" in above
     assert "\ntrial 1  width=8 depth=2 params=128" in above
 
 
-def test_at_the_end_only_lines_are_left(study: Make, started: Start, terminal: Terminal) -> None:
-    """The picture is wiped away, and what is printed goes where it went before."""
+def test_only_lines_remain_at_the_end(study: Make, started: Start, terminal: Terminal) -> None:
+    """The bars are erased, and output goes to its original stream."""
     logger = started(1)
     logger.progress(progress(1))
     logger.study_finished(study([trial(0, 0.5)], end=StudyEnd.STOPPED))
@@ -155,8 +157,8 @@ def test_at_the_end_only_lines_are_left(study: Make, started: Start, terminal: T
     assert len(end) == 3
 
 
-def test_a_killed_driver_leaves_the_terminal_as_it_was(study: Make, started: Start, terminal: Terminal) -> None:
-    """The cursor is never hidden, the screen never switched, and a prompt would begin a line of its own."""
+def test_a_killed_driver_leaves_a_usable_terminal(study: Make, started: Start, terminal: Terminal) -> None:
+    """The cursor is never hidden, the screen never switched, and a prompt starts on a new line."""
     logger = started(1)
     logger.progress(progress(1))
 
@@ -167,8 +169,8 @@ def test_a_killed_driver_leaves_the_terminal_as_it_was(study: Make, started: Sta
     logger.close()
 
 
-def test_more_trials_than_lines_do_not_break_the_picture(study: Make, started: Start, terminal: Terminal) -> None:
-    """As many rows as there is room for, and how many more there are."""
+def test_more_trials_than_lines_are_counted(study: Make, started: Start, terminal: Terminal) -> None:
+    """It shows as many rows as fit, and the number of other trials."""
     logger = started(*range(1, 41))
     for _ in range(3):
         logger.progress(progress(1))
@@ -181,7 +183,7 @@ def test_more_trials_than_lines_do_not_break_the_picture(study: Make, started: S
 
 
 def test_without_monitors_there_is_no_line_of_readings(study: Make, started: Start, terminal: Terminal) -> None:
-    """Nothing is said of what nobody watches."""
+    """Unmonitored quantities are not shown."""
     logger = started(1)
     logger.progress(progress(1, readings={"memory": "not watched", "temperature": "not watched"}))
 
@@ -189,10 +191,10 @@ def test_without_monitors_there_is_no_line_of_readings(study: Make, started: Sta
 
 
 @pytest.mark.parametrize("how", ["lines", "dumb"])
-def test_lines_can_be_had_on_a_terminal(
+def test_a_terminal_can_show_lines(
     started: Start, terminal: Terminal, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    """By `progress: lines`, and where the terminal can do no more; no control character is written then."""
+    """With `progress: lines`, or on a simple terminal, no control characters are written."""
     monkeypatch.setenv("TERM", "dumb" if how == "dumb" else "xterm")
     logger = started(1, every=0.0, **({"progress": "lines"} if how == "lines" else {}))
     logger.progress(progress(1))
@@ -202,10 +204,10 @@ def test_lines_can_be_had_on_a_terminal(
 
 
 @pytest.mark.parametrize(("option", "flag", "lines"), [("quiet", 0, 0), ("verbose", 0, 1), ("verbose", -1, 0)])
-def test_the_file_can_say_how_much_is_printed(
+def test_the_file_can_set_the_verbosity(
     study: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, flag: int, lines: int
 ) -> None:
-    """`verbosity` of the logger; a flag of the command line counts more."""
+    """The logger's `verbosity` applies, unless the command line has a flag."""
     logger = ConsoleLogger(ConsoleOptions(verbosity=option), LoggerContext(folder=tmp_path, verbosity=flag))
     logger.study_started(study([], total=9))
     capsys.readouterr()

@@ -46,8 +46,8 @@ def point(proposal: Proposal) -> tuple[Any, ...]:
     return proposal.architecture.id, *sorted(proposal.hyperparameters.items())
 
 
-def test_proposals_lie_in_the_space() -> None:
-    """A feasible architecture, and a value within its range for each parameter; all parts of the space occur."""
+def test_proposals_are_in_the_space() -> None:
+    """Each has a feasible architecture and values within their ranges; all parts of the space occur."""
     search = strategy(CONTINUOUS)
     assert isinstance(search, SearchStrategy)
     assert search.planned() == ()
@@ -59,17 +59,17 @@ def test_proposals_lie_in_the_space() -> None:
         assert all(CONTINUOUS[name].contains(value) for name, value in proposal.hyperparameters.items())
         assert proposal.origin.kind == "sampled"
     rates = [float(proposal.hyperparameters["learning_rate"]) for proposal in found]
-    assert sum(rate < 1e-3 for rate in rates) in range(18, 43), "half of a log-uniform range lies below its middle"
+    assert sum(rate < 1e-3 for rate in rates) in range(18, 43), "not half of a log-uniform range is below its middle"
 
 
-def test_g37_the_seed_decides() -> None:
-    """The same seed draws the same, another one something else."""
+def test_g37_the_seed_determines_the_proposals() -> None:
+    """Equal seeds draw the same trials, other seeds others."""
     assert proposals(strategy(CONTINUOUS), range(10)) == proposals(strategy(CONTINUOUS), range(10))
     assert proposals(strategy(CONTINUOUS), range(10)) != proposals(strategy(CONTINUOUS, seed=2), range(10))
 
 
-def test_a_resumed_search_goes_on_as_if_it_had_not_been_interrupted() -> None:
-    """Wherever it was cut, and where the space is finite too."""
+def test_a_resumed_search_proposes_the_same_trials() -> None:
+    """After any trial, also in a finite space."""
     for space, total in ((CONTINUOUS, 12), (FINITE, 40)):
         whole = proposals(strategy(space), range(total))
         for cut in (1, total // 2, total - 1):
@@ -93,14 +93,14 @@ def test_a_finite_space_is_exhausted_without_repeats() -> None:
 
 
 def test_without_a_space_each_architecture_is_tried_once() -> None:
-    """Nothing varies but the architecture."""
+    """Only the architecture varies."""
     search = strategy({})
     assert {proposal.architecture.values["width"] for proposal in proposals(search, range(3))} == {8, 16, 32}
     assert search.ask(3) is None
 
 
 def test_trials_of_another_space_do_not_use_up_this_one() -> None:
-    """A study that goes on with another space still has everything of it before it."""
+    """A study that continues with another space can still try all its points."""
     other = proposals(strategy({"epochs": Choice(values=(1, 2))}, shapes=(8,)), range(2))
     search = strategy({"epochs": Choice(values=(5, 6))}, shapes=(8,))
     search.restore([RestoredTrial(number=number, proposal=one, outcome=None) for number, one in enumerate(other)])

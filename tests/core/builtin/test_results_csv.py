@@ -1,4 +1,4 @@
-"""Logger `csv`: one table that several studies write, each trial once."""
+"""The logger `csv`: one table of several studies, with each trial once."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def logger(path: Path) -> CsvLogger:
     return CsvLogger(CsvOptions(path=path), LoggerContext(folder=path.parent / "walk"))
 
 
-def test_a_row_has_the_architecture_beside_the_result(study: Make, tmp_path: Path) -> None:
-    """Timestamp, budget, horizon, status, duration, value, data checksum: nothing has to be looked up elsewhere."""
+def test_a_row_has_architecture_and_result(study: Make, tmp_path: Path) -> None:
+    """It also has timestamp, budget, horizon, status, duration, value and data checksum."""
     view = study([trial(0, 0.25, hardware={"temperature": {"mean": 60.0, "max": 71.5}})])
     path = tmp_path / "results.csv"
     logger(path).trial_finished(view.trials[0], view)
@@ -57,7 +57,7 @@ def test_a_row_has_the_architecture_beside_the_result(study: Make, tmp_path: Pat
 
 
 def test_g21_a_missing_value_is_an_empty_cell(study: Make, tmp_path: Path) -> None:
-    """A failed trial has no value and an unreadable sensor no temperature; trial 0 and value 0 are written out."""
+    """A failed trial has no value and an unreadable sensor no temperature; trial 0 and value 0 are written."""
     failed = trial(
         1, state="failed", reason='ValueError: a, "b"\nc', hardware={"temperature": {"unavailable": "no sensor"}}
     )
@@ -70,8 +70,8 @@ def test_g21_a_missing_value_is_an_empty_cell(study: Make, tmp_path: Path) -> No
     assert second["reason"] == 'ValueError: a, "b"\nc'
 
 
-def test_a_resumed_study_adds_what_is_missing_and_nothing_twice(study: Make, tmp_path: Path) -> None:
-    """A driver that died between journal and table leaves a row out; the next run adds it."""
+def test_a_resumed_study_adds_only_missing_rows(study: Make, tmp_path: Path) -> None:
+    """A driver that ends between journal and table omits a row; the next run adds it."""
     path = tmp_path / "results.csv"
     whole = study([trial(0, 0.7), trial(1, 0.6), trial(2, 0.5)])
     first = logger(path)
@@ -85,8 +85,8 @@ def test_a_resumed_study_adds_what_is_missing_and_nothing_twice(study: Make, tmp
     assert [row["trial"] for row in rows_of(path)] == ["0", "1", "2"]
 
 
-def test_a_trial_that_is_run_again_after_a_failure_has_a_row_of_its_own(study: Make, tmp_path: Path) -> None:
-    """What failed may be asked for once more: another number with the same hash."""
+def test_a_trial_repeated_after_a_failure_has_a_separate_row(study: Make, tmp_path: Path) -> None:
+    """A failed configuration may be proposed once more: another number with the same hash."""
     path = tmp_path / "results.csv"
     failed = trial(0, state="failed", reason="killed", hash="same")
     view = study([failed, trial(1, 0.5, hash="same")])
@@ -112,8 +112,8 @@ def test_studies_of_different_families_share_a_table(study: Make, tmp_path: Path
     assert list(first)[-2:] == ["hash", "reason"]
 
 
-def test_rows_of_others_stay(study: Make, tmp_path: Path) -> None:
-    """A table that is there already may hold rows that name no trial, also several and equal ones."""
+def test_other_rows_stay(study: Make, tmp_path: Path) -> None:
+    """An existing table may have rows without a trial, also equal ones."""
     path = tmp_path / "results.csv"
     path.write_text("run,value\na,0.3\nb,0.4\nb,0.4\n")
     logger(path).study_started(study([trial(0, 0.7)]))
@@ -125,8 +125,8 @@ def test_rows_of_others_stay(study: Make, tmp_path: Path) -> None:
     ]
 
 
-def test_the_table_lies_beside_the_study(study: Make, tmp_path: Path) -> None:
-    """Without a path it is shared by the studies of one folder, which is made if need be."""
+def test_the_table_is_next_to_the_study(study: Make, tmp_path: Path) -> None:
+    """Without a path the studies of one folder share it; the folder is created if necessary."""
     folder = tmp_path / "new" / "studies" / "walk"
     CsvLogger(CsvOptions(), LoggerContext(folder=folder)).study_started(study([trial(0, 0.7)]))
     assert len(rows_of(tmp_path / "new" / "studies" / "experiment_results.csv")) == 1
@@ -154,7 +154,7 @@ logger.study_finished(view)
 
 
 def test_studies_that_write_at_the_same_time_lose_no_row(study: Make, tmp_path: Path) -> None:
-    """Three processes, forty rows each, started together: all rows are there, each once."""
+    """Three processes write forty rows each at the same time: every row exists once."""
     path = tmp_path / "results.csv"
     processes = []
     for index in range(3):
@@ -169,8 +169,8 @@ def test_studies_that_write_at_the_same_time_lose_no_row(study: Make, tmp_path: 
     assert found == [(f"study{index}", number) for index in range(3) for number in range(40)]
 
 
-def test_text_of_others_is_no_formula_and_numbers_stay_numbers(study: Make, tmp_path: Path) -> None:
-    """A reason may begin with anything; a spreadsheet program would run it. Verified as it was written."""
+def test_text_is_never_a_formula_and_numbers_stay_numbers(study: Make, tmp_path: Path) -> None:
+    """A spreadsheet program would evaluate a reason that starts with `=`; `verify` accepts the escaped text."""
     view = study([trial(0, -0.25), trial(1, None, state=TrialState.FAILED, reason="=HYPERLINK(1)")])
     path = tmp_path / "results.csv"
     logger(path).study_started(view)

@@ -1,4 +1,4 @@
-"""Files that are written whole are written now and then, and at the end."""
+"""The schedule of files that are always rewritten completely."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Clock:
 
 
 def test_the_first_change_is_written_at_once_and_the_next_ones_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thousand trials within five seconds cost two writings."""
+    """A thousand trials within five seconds cause two writes."""
     clock = Clock(monkeypatch)
     pacer = Rewriting(clock.write)
     for _ in range(1000):
@@ -36,8 +36,8 @@ def test_the_first_change_is_written_at_once_and_the_next_ones_together(monkeypa
     assert clock.written == 2
 
 
-def test_what_takes_long_is_written_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Writing takes its share of the time and no more; nothing is written without a change."""
+def test_slow_writes_happen_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writing uses at most its share of the time; nothing is written without a change."""
     clock = Clock(monkeypatch)
     clock.seconds = 2.0
     pacer = Rewriting(clock.write)
@@ -54,8 +54,8 @@ def test_what_takes_long_is_written_less_often(monkeypatch: pytest.MonkeyPatch) 
     assert clock.written == 2
 
 
-def test_what_is_written_piece_by_piece_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Writing the files of all trials at the start of a long study does not delay those of its next ones."""
+def test_partial_writes_do_not_delay_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writing all trial files at the start of a long study does not delay those of the next trials."""
     clock = Clock(monkeypatch)
     clock.seconds = 10.0
     pacer = Rewriting(clock.write, every=0.0)
@@ -64,8 +64,8 @@ def test_what_is_written_piece_by_piece_does_not_wait(monkeypatch: pytest.Monkey
     assert clock.written == 2
 
 
-def test_the_end_of_a_run_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`finish` writes whenever it is called."""
+def test_the_end_of_a_run_writes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`finish` always writes."""
     clock = Clock(monkeypatch)
     pacer = Rewriting(clock.write)
     pacer.changed()
@@ -74,8 +74,8 @@ def test_the_end_of_a_run_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     assert clock.written == 3
 
 
-def test_g48_a_full_disk_is_waited_for_until_the_end_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is tried again every few seconds, with one warning each time it fills up, and raised at the end only."""
+def test_g48_writes_to_a_full_disk_are_retried_until_the_end_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The write is retried every few seconds, with one warning each time; only the end raises the error."""
     clock, names = Clock(monkeypatch), count()
 
     def write() -> None:
@@ -102,8 +102,8 @@ def test_g48_a_full_disk_is_waited_for_until_the_end_of_the_run(monkeypatch: pyt
     assert pacer.take_remarks() == [("warning", warning.format(next(names) - 1))]
 
 
-def test_what_no_disk_is_to_blame_for_is_raised_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever made the content made a mistake."""
+def test_other_errors_are_raised_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other errors are mistakes in the content."""
     clock = Clock(monkeypatch)
     clock.write = lambda: {}["no such column"]  # type: ignore[method-assign]
     with pytest.raises(KeyError):

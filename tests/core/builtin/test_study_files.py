@@ -1,4 +1,4 @@
-"""What the files of a study say, from records made by hand."""
+"""The content of a study's files, from made-up records."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ ENDED_BADLY = [
 
 
 def strict(content: Any) -> Any:
-    """Through JSON and back, refusing NaN and Infinity."""
+    """Encode as JSON and decode again; refuse NaN and Infinity."""
     return json.loads(json.dumps(content, allow_nan=False))
 
 
 def table(markdown: str, heading: str) -> list[list[str]]:
-    """The cells of the table under a heading, its own heading line included."""
+    """The cells of the table under a heading, with its header."""
     lines = markdown.split(f"## {heading}\n\n")[1].split("\n\n")[0].splitlines()
     assert set(lines[1]) <= set("| -")
     rows = [lines[0], *lines[2:]]
@@ -51,7 +51,7 @@ def table(markdown: str, heading: str) -> list[list[str]]:
 
 
 def test_g20_the_trial_file_has_the_architecture_and_every_parameter(study: Make) -> None:
-    """Also of a forced trial: its values stand where everyone's stand."""
+    """A forced trial has its values in the same place."""
     record = trial(7, 0.4, origin=Origin(kind="forced", label="width:max", reason="width at its feasible maximum (16)"))
     content = strict(trial_file(record))
     assert content["number"] == 7
@@ -68,7 +68,7 @@ def test_g20_the_trial_file_has_the_architecture_and_every_parameter(study: Make
 
 @pytest.mark.parametrize(("direction", "winner"), [("minimize", 2), ("maximize", 1)])
 def test_g09_a_collapsed_trial_never_wins_while_a_healthy_one_exists(study: Make, direction: str, winner: int) -> None:
-    """Whatever its value and whichever way is better; it stays in the tables, with its flag."""
+    """For any value and direction; it stays in the tables with its flag."""
     values = [0.1, 0.6, 0.5] if direction == "minimize" else [0.9, 0.6, 0.5]
     records = [trial(number, value) for number, value in enumerate(values)]
     records[0] = trial(0, values[0], flags=[COLLAPSED])
@@ -80,7 +80,7 @@ def test_g09_a_collapsed_trial_never_wins_while_a_healthy_one_exists(study: Make
 
 
 def test_g19_a_rate_over_few_windows_never_wins_while_a_healthy_trial_exists(study: Make) -> None:
-    """It is behind all healthy trials, and before those that predict a constant; without another one, it says so."""
+    """It ranks after healthy trials and before collapsed ones; if it is the best, the files report that."""
     few = {"guard": "G19", "kind": "small_denominator", "text": "precision 1.0000 is a rate over 1 window"}
     records = [trial(0, 1.0, flags=[COLLAPSED]), trial(1, 1.0, flags=[few]), trial(2, 0.3), trial(3, 0.4)]
     view = study(records, direction="maximize")
@@ -91,14 +91,14 @@ def test_g19_a_rate_over_few_windows_never_wins_while_a_healthy_trial_exists(stu
     assert "No completed trial has a value over enough windows: not a valid result [G19].\n" in page
 
 
-def test_g09_where_all_have_collapsed_the_best_says_so(study: Make) -> None:
-    """There is a best trial, marked as collapsed."""
+def test_g09_if_all_have_collapsed_the_best_is_marked(study: Make) -> None:
+    """The best trial is marked as collapsed."""
     best = best_file(study([trial(0, 0.7, flags=[COLLAPSED]), trial(1, 0.6, flags=[COLLAPSED])]))
     assert (best["best_trial"], best["collapsed"]) == (1, True)
 
 
-def test_g21_trial_zero_and_value_zero_are_no_missing_ones(study: Make) -> None:
-    """Zero is a number like any other: as a trial's number, as a value, as a hyper-parameter."""
+def test_g21_trial_zero_and_value_zero_are_not_missing(study: Make) -> None:
+    """Zero is valid as a trial's number, value or hyper-parameter."""
     record = trial(0, 0.0, hyperparameters={"learning_rate": 0.0, "epochs": 0})
     view = study([record, trial(1, 0.5)])
     best = strict(best_file(view))
@@ -109,7 +109,7 @@ def test_g21_trial_zero_and_value_zero_are_no_missing_ones(study: Make) -> None:
 
 
 def test_g25_missing_is_null_and_never_a_number(study: Make) -> None:
-    """What was not measured, and what is not finite, is null in JSON and empty in Markdown; states are plain words."""
+    """Missing and non-finite values are null in JSON and empty in Markdown; states are words."""
     failed = trial(1, state="failed", reason="ValueError: x", duration=None, started=None)
     record = trial(0, 0.5, throughput=math.nan, memory={"predicted": 5, "measured": math.inf})
     content = strict(trial_file(record))
@@ -127,7 +127,7 @@ def test_g25_missing_is_null_and_never_a_number(study: Make) -> None:
 
 
 def test_g27_every_state_appears_with_its_reason(study: Make) -> None:
-    """Failed, pruned and diverged trials are in the counts, in all trials and in the summary."""
+    """Counts, all trials and summary have failed, pruned and diverged trials."""
     records = [trial(n, state=state, reason=reason) for n, (state, reason) in enumerate(ENDED_BADLY)]
     records += [trial(4, 0.45, state="pruned", reason="pruned by the strategy after epoch 3"), trial(5, 0.5)]
     view = study(records, running=(6, 7), total=20)
@@ -154,7 +154,7 @@ def test_g27_every_state_appears_with_its_reason(study: Make) -> None:
 
 
 def test_g35_only_completed_trials_compete(study: Make) -> None:
-    """A pruned trial has a value, and is neither best nor part of a statistic."""
+    """A pruned trial has a value but is neither the best nor part of a statistic."""
     view = study([trial(0, 0.5), trial(1, 0.1, state="pruned", reason="pruned"), trial(2, 0.7)])
     assert best_file(view)["best_trial"] == 0
     assert [row["number"] for row in all_trials(view)] == [0, 2, 1]
@@ -168,7 +168,7 @@ def test_g35_only_completed_trials_compete(study: Make) -> None:
 
 
 def test_all_trials_are_sorted_by_value(study: Make) -> None:
-    """Completed ones from the best to the worst, equal ones by number, then the others by number."""
+    """Completed ones from best to worst, ties by number, then the others by number."""
     values = [0.7, 0.5, None, 0.5, 0.9, None]
     records = [
         trial(n, value) if value is not None else trial(n, state="failed", reason="x") for n, value in enumerate(values)
@@ -179,7 +179,7 @@ def test_all_trials_are_sorted_by_value(study: Make) -> None:
 
 
 def test_a_study_without_a_completed_trial(study: Make) -> None:
-    """Everything that needs one is missing, and said; before the first trial too."""
+    """The files report what is missing, also before the first trial."""
     for records in ([], [trial(0, state="failed", reason="x")]):
         view = study(records)
         best = strict(best_file(view))
@@ -188,16 +188,16 @@ def test_a_study_without_a_completed_trial(study: Make) -> None:
         assert "No trial has completed." in summary_markdown(view)
 
 
-def test_the_summary_survives_hostile_texts(study: Make) -> None:
-    """A reason with bars and line breaks stays one cell."""
+def test_the_summary_accepts_hostile_texts(study: Make) -> None:
+    """A reason with bars and line breaks stays in one cell."""
     record = trial(1, state="failed", reason="ValueError: a | b\n| c |\r\nend")
     rows = table(summary_markdown(study([trial(0, 0.5), record])), "Trials")
     assert {len(row) for row in rows} == {len(rows[0])}
     assert rows[2][1] == "failed: ValueError: a \0 b \0 c \0 end"
 
 
-def test_the_summary_says_how_the_run_ended(study: Make) -> None:
-    """Name, budget, end, and what was avoided or switched off."""
+def test_the_summary_has_the_end_of_the_run(study: Make) -> None:
+    """It has name, budget, end, warnings and switched-off components."""
     view = study([trial(0, 0.5)], end=StudyEnd.STOPPED, duplicates_avoided=3, degraded=("logger 'x' raised",), total=9)
     assert summary_markdown(view).startswith(
         "# walk, budget 2M\n\n1 of 9 trials finished; the last run ended as stopped. 1 completed.\n"
@@ -207,7 +207,7 @@ def test_the_summary_says_how_the_run_ended(study: Make) -> None:
 
 
 def test_families_without_a_dimension_in_all_trials(study: Make) -> None:
-    """A dimension counts the trials that have it."""
+    """Tables count the trials that have a dimension."""
     records = [trial(0, 0.5), trial(1, 0.4)]
     rows = study_summary(study(records, dimensions=("width", "heads")))["by_dimension"]
     assert [row["trials"] for row in rows["width"]] == [1, 1]
@@ -219,7 +219,7 @@ def test_families_without_a_dimension_in_all_trials(study: Make) -> None:
     [
         # Ranks 1, 2.5, 2.5, 4 and 1, 2, 3.5, 3.5: covariance 3.75, both variances 4.5.
         ([1.0, 2.0, 2.0, 3.0], [10.0, 20.0, 30.0, 30.0], 3.75 / 4.5),
-        # Ranks 1, 2, 3 and 2, 1, 3: by the textbook 1 - 6 * 2 / (3 * 8).
+        # Ranks 1, 2, 3 and 2, 1, 3: 1 - 6 * 2 / (3 * 8) by the textbook formula.
         ([0.1, 0.2, 0.3], [5.0, 4.0, 900.0], 0.5),
         ([1.0, 2.0, 3.0, 4.0], [1.0, 10.0, 100.0, 1000.0], 1.0),
         ([1.0, 2.0, 3.0, 4.0], [4.0, 3.0, 2.0, 1.0], -1.0),
@@ -228,12 +228,12 @@ def test_families_without_a_dimension_in_all_trials(study: Make) -> None:
     ],
 )
 def test_rank_correlation_by_hand(first: list[float], second: list[float], expected: float | None) -> None:
-    """Spearman's coefficient with mean ranks for ties; none where one side is constant."""
+    """Spearman's coefficient with mean ranks for ties; none if one variable is constant."""
     assert spearman(first, second) == (None if expected is None else pytest.approx(expected))
 
 
-def test_sensitivity_says_why_there_is_no_number(study: Make) -> None:
-    """Not varied, too few trials, or not numeric: a reason instead of a correlation."""
+def test_sensitivity_without_a_number_has_a_reason(study: Make) -> None:
+    """A parameter that is not varied, not numeric or has too few trials has a reason instead of a correlation."""
     records = [
         trial(
             n,
@@ -252,7 +252,7 @@ def test_sensitivity_says_why_there_is_no_number(study: Make) -> None:
 
 
 def test_distribution_by_hand() -> None:
-    """Quartiles include the ends; of one value all are that value; of none there is no distribution."""
+    """Quartiles include the ends; one value has equal quartiles, no value no distribution."""
     found = distribution([0.4, 0.1, 0.3, 0.2, 0.5])
     assert found is not None
     assert {name: found[name] for name in ("count", "min", "q1", "median", "q3", "max")} == pytest.approx(
@@ -270,8 +270,8 @@ def files_in(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_g22_the_files_carry_the_names_of_experiment_and_budget(study: Make, tmp_path: Path) -> None:
-    """Exactly these files, and no temporary one is left."""
+def test_g22_file_names_have_experiment_and_budget(study: Make, tmp_path: Path) -> None:
+    """Exactly these files exist, without temporary ones."""
     logger = FilesLogger(FilesOptions(path=tmp_path / "out"), LoggerContext(folder=tmp_path))
     view = study([trial(0, 0.7), trial(1, 0.6)])
     logger.study_started(study([]))
@@ -291,8 +291,8 @@ def test_g22_the_files_carry_the_names_of_experiment_and_budget(study: Make, tmp
     assert json.loads(written["trials/trial_0001.json"]) == strict(trial_file(view.trials[1]))
 
 
-def test_g24_the_start_of_a_run_rewrites_what_a_crash_left_out(study: Make, tmp_path: Path) -> None:
-    """The same files, whether they were written trial by trial or all at once from the journal."""
+def test_g24_the_start_of_a_run_writes_files_that_a_crash_prevented(study: Make, tmp_path: Path) -> None:
+    """Files written per trial equal those written at once from the journal."""
     view = study([trial(0, 0.7), trial(1, 0.6)])
     for name in ("step by step", "at once"):
         logger = FilesLogger(FilesOptions(path=tmp_path / name), LoggerContext(folder=tmp_path))
@@ -307,7 +307,7 @@ def test_g24_the_start_of_a_run_rewrites_what_a_crash_left_out(study: Make, tmp_
 
 
 def test_a_start_writes_only_trial_files_that_differ_or_are_missing(study: Make, tmp_path: Path) -> None:
-    """Of a long study writing all of them anew takes longer than everything else."""
+    """In a long study, writing all of them takes longer than anything else."""
     view = study([trial(0, 0.7), trial(1, 0.6), trial(2, 0.5)])
     context = LoggerContext(folder=tmp_path)
     FilesLogger(FilesOptions(), context).study_started(view)
@@ -321,14 +321,14 @@ def test_a_start_writes_only_trial_files_that_differ_or_are_missing(study: Make,
     assert same.stat().st_ino == before
 
 
-def test_a_study_without_a_budget_has_files_too(study: Make, tmp_path: Path) -> None:
-    """The best file is named `none` then."""
+def test_a_study_without_a_budget_has_files(study: Make, tmp_path: Path) -> None:
+    """The name of its best file has `none`."""
     FilesLogger(FilesOptions(), LoggerContext(folder=tmp_path)).study_started(study([trial(0, 0.7)], budget=None))
     assert (tmp_path / "walk_none_best.json").exists()
 
 
-def test_a_parameter_that_early_trials_lack_counts_where_it_is_there(study: Make) -> None:
-    """A study may go on with one more parameter; its first trials had none of it."""
+def test_a_parameter_counts_only_in_trials_that_have_it(study: Make) -> None:
+    """A study may continue with one more parameter, which its first trials lack."""
     early = [trial(number, 0.7, hyperparameters={"learning_rate": 1e-3 * (number + 1)}) for number in range(3)]
     later = [trial(number, 0.5 + number / 100) for number in range(3, 8)]
     found = study_summary(study([*early, *later]))["sensitivity"]
@@ -336,8 +336,8 @@ def test_a_parameter_that_early_trials_lack_counts_where_it_is_there(study: Make
     assert found["epochs"] == {"rank_correlation": None, "note": "not varied", "trials": 5}
 
 
-def test_the_summary_obeys_nothing_that_others_wrote(study: Make) -> None:
-    """Tags, cell borders and escape sequences of a reason are shown as they are."""
+def test_the_summary_escapes_texts(study: Make) -> None:
+    """Tags, cell borders and escape sequences in a reason are printed as text."""
     record = trial(0, None, state=TrialState.FAILED, reason="<script>alert(1)</script> | \x1b[31m")
     page = summary_markdown(study([record]))
     assert "failed: \\<script>alert(1)\\</script> \\| \\x1b[31m" in page
@@ -345,7 +345,7 @@ def test_the_summary_obeys_nothing_that_others_wrote(study: Make) -> None:
 
 
 def test_pandas_reads_the_files_as_tables(study: Make, tmp_path: Path) -> None:
-    """By the lines of docs/loggers.md: a row for each trial, and one for each epoch."""
+    """With the code of docs/loggers.md: a row for each trial, and one for each epoch."""
     page = Path(__file__).parents[3] / "docs" / "loggers.md"
     (code,) = re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     lines = [{"epoch": epoch, "val_loss": 1 / epoch} for epoch in (1, 2, 3)]

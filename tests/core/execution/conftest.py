@@ -30,7 +30,7 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
     """Wait until the condition is true; fail after a minute."""
     deadline = time.monotonic() + WAIT
     while not condition():
-        assert time.monotonic() < deadline, f"waited {WAIT:.0f} s in vain for {what}"
+        assert time.monotonic() < deadline, f"timed out after {WAIT:.0f} s waiting for {what}"
         time.sleep(0.01)
 
 

@@ -1,4 +1,4 @@
-"""The dataset `parquet`: what it reads, and how it refuses what it cannot."""
+"""The dataset `parquet`: accepted tables, and messages for others."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def write(tmp_path: Path) -> Any:
 
 
 def test_real_bars_become_a_panel() -> None:
-    """Raw columns in the order of the file, the default target, times as stored; and the whole can be described."""
+    """Columns are in the order of the file, with default target and stored times; the plan can describe the panel."""
     dataset = ParquetDataset(ParquetOptions(path=SPY, features=["Close", "Open"], target=PriceTarget(kind="threshold")))
     assert isinstance(dataset, Dataset)
     panel = dataset.panel()
@@ -88,13 +88,13 @@ def test_fingerprint_does_not_depend_on_the_file(write: Any, name: str, how: dic
 
 @pytest.mark.parametrize("column", ["Date", "date", "Datetime", "timestamp"])
 def test_a_time_column_with_a_usual_name_is_found(write: Any, column: str) -> None:
-    """Where the index is only a count, the column is taken by its name."""
+    """If the index is only a count, the column is found by its name."""
     panel = panel_of(write(bars().rename_axis(column).reset_index()))
     np.testing.assert_array_equal(panel.times, bars().index.to_numpy())
 
 
 def test_a_time_column_can_be_named(write: Any) -> None:
-    """A name beats the usual ones, for a column and for an index."""
+    """A configured name precedes the usual ones, for a column and for an index."""
     frame = bars().rename_axis("day").reset_index()
     frame["Date"] = "not a date"
     path = write(frame)
@@ -103,8 +103,8 @@ def test_a_time_column_can_be_named(write: Any) -> None:
     assert panel_of(write(bars().rename_axis("moment")), time="moment").times[0] == np.datetime64("1993-01-29")
 
 
-def test_start_and_end_cut_before_labels_are_made(write: Any) -> None:
-    """The last label inside the cut is unknown, even though the file goes on: nothing after `end` is read."""
+def test_start_and_end_apply_before_labels_are_computed(write: Any) -> None:
+    """The last label before `end` is unknown, although the file has later rows: they are not used."""
     panel = panel_of(SPY, start="1999-03-10", end="2000-01-03")
     assert panel.times[0] == np.datetime64("1999-03-10")
     assert panel.times[-1] == np.datetime64("2000-01-03")
@@ -115,7 +115,7 @@ def test_start_and_end_cut_before_labels_are_made(write: Any) -> None:
 
 
 def test_an_end_date_includes_the_whole_day(write: Any) -> None:
-    """Hourly rows of the last day belong to it; an end with a clock time means that moment."""
+    """It includes hourly rows of the last day; an end with a time of day means that moment."""
     frame = bars(100).set_axis(pd.date_range("2020-01-01", periods=100, freq="h"))
     path = write(frame.rename_axis("Date"))
     assert panel_of(path, end="2020-01-02").times[-1] == np.datetime64("2020-01-02T23:00")
@@ -123,13 +123,13 @@ def test_an_end_date_includes_the_whole_day(write: Any) -> None:
 
 
 def test_other_times_with_a_zone_become_utc(write: Any) -> None:
-    """Intraday times are compared across zones only in UTC."""
+    """Intraday times of different zones are compared in UTC."""
     frame = bars(200).set_axis(pd.date_range("2020-03-01 09:30", periods=200, freq="h", tz="America/New_York"))
     assert panel_of(write(frame.rename_axis("Date"))).times[0] == np.datetime64("2020-03-01T14:30")
 
 
 def test_g55_a_feature_that_does_not_exist_is_refused(write: Any) -> None:
-    """The nearest name and all there are, and a hint where only the case differs."""
+    """The message has the nearest name, all names, and a hint if only the case differs."""
     path = write(bars())
     names = "Open, High, Low, Close, Adj Close, Volume"
     assert refusal(path, features=["Clsoe"]) == (
@@ -146,8 +146,8 @@ def test_g55_a_feature_that_does_not_exist_is_refused(write: Any) -> None:
     assert refusal(path, features=["Close", "Close"]) == f"{path}: dataset.features lists 'Close' twice"
 
 
-def test_g55_what_the_model_sees_is_stored(write: Any) -> None:
-    """The description names the features in their order, and nothing else reaches the model."""
+def test_g55_the_features_are_stored(write: Any) -> None:
+    """The description names the features in order, and the model gets no other columns."""
     panel = panel_of(write(bars()), features=["Volume", "Open"])
     assert panel.features == ("Volume", "Open")
     np.testing.assert_array_equal(panel.values, bars()[["Volume", "Open"]].to_numpy())
@@ -155,7 +155,7 @@ def test_g55_what_the_model_sees_is_stored(write: Any) -> None:
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.csv"])
 def test_g50_a_text_column_is_refused(write: Any, name: str) -> None:
-    """String categories stop before training; column, first row, date and value are named."""
+    """It is refused before training; the message has column, first row, date and value."""
     frame = bars().assign(regime=np.where(np.arange(400) < 7, "calm", "wild"))
     path = write(frame, name)
     assert refusal(path, features=["Close", "regime"]) == (
@@ -165,7 +165,7 @@ def test_g50_a_text_column_is_refused(write: Any, name: str) -> None:
 
 
 def test_g50_one_word_in_a_numeric_column_is_found(write: Any) -> None:
-    """A CSV with `n/a?` in row 5 makes the whole column text for pandas; the bad row is named all the same."""
+    """With `n/a?` in row 5 of a CSV, pandas reads the column as text; the message still names the row."""
     frame = bars().astype({"Volume": object})
     frame.iloc[5, frame.columns.get_loc("Volume")] = "n/a?"
     path = write(frame, "a.csv")
@@ -175,8 +175,8 @@ def test_g50_one_word_in_a_numeric_column_is_found(write: Any) -> None:
     )
 
 
-def test_g50_numbers_kept_as_text_or_dates_are_refused(write: Any) -> None:
-    """Nothing is converted silently: digits in quotes and dates are no numbers; exact decimals are."""
+def test_g50_numbers_stored_as_text_or_dates_are_refused(write: Any) -> None:
+    """Nothing is converted silently: quoted digits and dates are not numbers; exact decimals are."""
     path = write(bars().assign(digits=np.arange(400).astype(str), day=bars().index, exact=[Decimal("1.5")] * 400))
     text = "Encode it as numbers, or remove the column [G50]"
     assert refusal(path, features=["digits"]) == (
@@ -191,8 +191,8 @@ def test_g50_numbers_kept_as_text_or_dates_are_refused(write: Any) -> None:
 @pytest.mark.parametrize(
     ("value", "text"), [(np.nan, "is missing"), (np.inf, "is inf, not a finite number of single precision")]
 )
-def test_g50_a_hole_in_a_feature_is_refused(write: Any, value: float, text: str) -> None:
-    """Path, column, first bad row and its date."""
+def test_g50_a_missing_value_in_a_feature_is_refused(write: Any, value: float, text: str) -> None:
+    """The message has path, column, first invalid row and its date."""
     frame = bars()
     frame.iloc[[12, 30], frame.columns.get_loc("Volume")] = value
     path = write(frame)
@@ -200,7 +200,7 @@ def test_g50_a_hole_in_a_feature_is_refused(write: Any, value: float, text: str)
 
 
 def test_integer_boolean_and_nullable_columns_are_numbers(write: Any) -> None:
-    """What is a number is taken as one."""
+    """They are read as numbers."""
     frame = bars().assign(
         count=np.arange(400), flag=np.arange(400) % 2 == 0, nullable=pd.array(range(400), dtype="Int64")
     )
@@ -209,7 +209,7 @@ def test_integer_boolean_and_nullable_columns_are_numbers(write: Any) -> None:
 
 
 def test_prices_of_the_target_are_checked(write: Any) -> None:
-    """A zero price or a hole in a price column would make labels up."""
+    """A zero or missing price would produce wrong labels."""
     frame = bars()
     frame.iloc[3, frame.columns.get_loc("High")] = 0.0
     path = write(frame)
@@ -228,8 +228,8 @@ def test_prices_of_the_target_are_checked(write: Any) -> None:
         (np.arange(400) / 7, "forecast", 1),
     ],
 )
-def test_a_label_column_is_taken_as_it_is(write: Any, values: np.ndarray, task: str, outputs: int) -> None:
-    """The task follows from the values; unknown labels at the end stay unknown."""
+def test_a_label_column_is_not_changed(write: Any, values: np.ndarray, task: str, outputs: int) -> None:
+    """Its values determine the task; unknown labels at the end stay unknown."""
     frame = bars().assign(y=pd.Series(values, index=bars().index).astype(float))
     frame.iloc[-2:, frame.columns.get_loc("y")] = np.nan
     for name in ("a.parquet", "a.csv"):
@@ -240,7 +240,7 @@ def test_a_label_column_is_taken_as_it_is(write: Any, values: np.ndarray, task: 
 
 
 def test_a_label_column_is_never_a_feature(write: Any) -> None:
-    """A model that reads the answer is the oldest leak."""
+    """The model would read the answer."""
     path = write(bars().assign(y=np.arange(400) % 2))
     assert refusal(path, features=["Close", "y"], target=LabelTarget(column="y")) == (
         f"{path}: column 'y' contains the labels and is also a feature, so a model would see the answer. Remove it "
@@ -249,7 +249,7 @@ def test_a_label_column_is_never_a_feature(write: Any) -> None:
 
 
 def test_labels_that_contradict_their_task_name_the_file(write: Any) -> None:
-    """The path stands before what is wrong with the column."""
+    """The message starts with the path."""
     path = write(bars().assign(y=np.arange(400) % 3))
     assert refusal(path, target=LabelTarget(column="y", task="binary")) == (
         f"{path}: column 'y' contains 2: labels of a binary task are 0 or 1"
@@ -257,7 +257,7 @@ def test_labels_that_contradict_their_task_name_the_file(write: Any) -> None:
 
 
 def test_times_that_do_not_ascend_are_refused(write: Any) -> None:
-    """Duplicate and unsorted dates are named, not repaired."""
+    """Duplicate and unsorted dates are reported, not repaired."""
     frame = bars(50)
     path = write(pd.concat([frame, frame.iloc[-1:]]))
     assert refusal(path) == f"{path}: rows 49 and 50 have the same time, 1993-04-12; times must be unique"
@@ -265,8 +265,8 @@ def test_times_that_do_not_ascend_are_refused(write: Any) -> None:
     assert refusal(path) == f"{path}: row 1 (1993-04-08) comes after row 0 (1993-04-12); sort the rows by time"
 
 
-def test_times_that_are_no_times_are_refused(write: Any) -> None:
-    """Counts are no dates, and neither is a word among dates."""
+def test_invalid_times_are_refused(write: Any) -> None:
+    """Counts and words among dates are refused."""
     path = write(bars().reset_index().assign(Date=np.arange(400)))
     assert refusal(path) == f"{path}: times are int64; write them as dates or ISO 8601 text"
     frame = bars(20).reset_index().astype({"Date": str})
@@ -285,14 +285,14 @@ def test_times_that_are_no_times_are_refused(write: Any) -> None:
 
 
 def test_a_truncated_parquet_file_is_refused(write: Any) -> None:
-    """No traceback of pyarrow, and the path is named."""
+    """The message has the path, without a traceback of pyarrow."""
     path = write(bars())
     path.write_bytes(path.read_bytes()[:-100])
     assert refusal(path).startswith(f"{path} cannot be read as parquet; it may be truncated or of another type: ")
 
 
 def test_parquet_damaged_in_the_middle_is_refused(write: Any) -> None:
-    """A file whose footer is whole and whose data is not."""
+    """The footer is valid, but the data is damaged."""
     path = write(bars())
     content = path.read_bytes()
     path.write_bytes(content[:50] + bytes(len(content) // 2) + content[50 + len(content) // 2 :])
@@ -317,21 +317,21 @@ def test_parquet_damaged_in_the_middle_is_refused(write: Any) -> None:
     ],
 )
 def test_broken_files_have_one_clear_message(tmp_path: Path, name: str, content: bytes, message: str) -> None:
-    """Empty, of another type, ragged, cut: a DataError that begins with the path."""
+    """Empty, wrong, ragged and truncated files raise a DataError that begins with the path."""
     path = tmp_path / name
     path.write_bytes(content)
     assert refusal(path).startswith(message.format(path=path))
 
 
 def test_exact_decimals_of_a_csv_file_survive(write: Any) -> None:
-    """Numbers that a fast parser gets wrong in the last bit are read as they were written."""
+    """Numbers for which a fast parser is wrong in the last bit are read exactly."""
     frame = bars(300).assign(x=np.random.default_rng(0).normal(size=300) * 1e-7)
     panel = panel_of(write(frame, "a.csv"), features=["x"])
     np.testing.assert_array_equal(panel.values[:, 0], frame["x"].to_numpy())
 
 
 def test_the_experiment_file_reaches_both_kinds_of_target(tmp_path: Path) -> None:
-    """`kind` decides between prices and a label column, and a mistake below it is told at its key."""
+    """`kind` selects prices or a label column, and mistakes below it are reported at their key."""
     converter = make_converter(tmp_path)
     given = {"path": str(SPY), "features": ["Close"]}
     priced = converter.structure({**given, "target": {"kind": "direction", "horizon": 2}}, ParquetOptions)
@@ -346,7 +346,7 @@ def test_the_experiment_file_reaches_both_kinds_of_target(tmp_path: Path) -> Non
 
 
 def test_a_missing_file_or_a_folder_is_refused(tmp_path: Path) -> None:
-    """The check of the experiment file may be long ago."""
+    """The file may have been removed after `scalecore check`."""
     assert refusal(tmp_path / "no.parquet") == f"{tmp_path / 'no.parquet'} does not exist"
     assert refusal(tmp_path) == (
         f"{tmp_path} is a folder without parquet files; give a file or a folder of parquet files"
@@ -361,7 +361,7 @@ def test_a_missing_file_or_a_folder_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_start_must_be_a_date(start: str, message: str) -> None:
-    """The experiment file is checked without the data."""
+    """The experiment file is checked without reading data."""
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the whole message is compared
         ParquetOptions(path=SPY, features=["Close"], target=PriceTarget(), start=start)
     assert str(caught.value) == message

@@ -1,4 +1,4 @@
-"""Tables as other programs write them: what is read as it is, what an option describes, and causes in messages."""
+"""Tables of other programs: read directly, read with an option, or refused with the cause."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def bars(rows: int = 300) -> pd.DataFrame:
 
 
 def hourly(rows: int = 7000, zone: str = "Europe/Berlin") -> pd.DataFrame:
-    """From February over both changes of the clock, in local time."""
+    """Hourly rows from February across both clock changes, in local time."""
     close = np.round(100 + np.cumsum(np.random.default_rng(0).normal(0, 0.1, rows)), 4)
     index = pd.date_range("2020-02-01", periods=rows, freq="h", tz=zone, name="Date")
     return pd.DataFrame({"Close": close, "High": close + 1.0, "Volume": np.arange(rows) * 1.0}, index=index)
@@ -84,18 +84,18 @@ def interleaved() -> pd.DataFrame:
         ("stacked.csv", two(), 300),
     ],
 )
-def test_several_series_are_named_by_the_column_that_parts_them(
+def test_several_series_are_reported_with_their_column(
     name: str, frame: pd.DataFrame, row: int, tmp_path: Path
 ) -> None:
-    """Interleaved or one below the other, as text, categories or a level of the index."""
+    """Interleaved or consecutive series, named by text, categories or an index level."""
     assert refusal(written(frame, tmp_path / name)) == (
         f"the times do not ascend in row {row} (1993-01-29): column 'ticker' has 2 values (SPY, QQQ), each with "
         f"ascending times, so the file seems to contain several series; {ONE_SERIES}"
     )
 
 
-def test_a_column_of_any_name_may_part_series(tmp_path: Path) -> None:
-    """A number under an unknown name does, where the times ascend within each of its values."""
+def test_a_column_of_any_name_may_separate_series(tmp_path: Path) -> None:
+    """A number column of any name counts if the times ascend within each of its values."""
     frame = (
         interleaved().assign(ticker=lambda one: (one["ticker"] == "SPY").astype(int)).rename(columns={"ticker": "k"})
     )
@@ -103,15 +103,15 @@ def test_a_column_of_any_name_may_part_series(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("frame", [two(), interleaved()])
-def test_series_that_no_column_parts_are_counted(frame: pd.DataFrame, tmp_path: Path) -> None:
-    """Each time is there as often as there are series."""
+def test_series_without_a_column_are_counted(frame: pd.DataFrame, tmp_path: Path) -> None:
+    """Each time occurs once per series."""
     path = written(frame.drop(columns="ticker"), tmp_path / "a.csv")
     assert "each time occurs 2 times, first 1993-01-29" in refusal(path)
     assert refusal(path).endswith(f"the file seems to contain 2 series; {ONE_SERIES}")
 
 
-def test_a_series_that_begins_again_is_named(tmp_path: Path) -> None:
-    """The second one is shorter, so that not every time is there twice."""
+def test_a_second_shorter_series_is_reported(tmp_path: Path) -> None:
+    """The second series is shorter, so some times occur once."""
     path = written(pd.concat([bars(), bars()[100:200]]), tmp_path / "a.csv")
     assert refusal(path) == (
         "row 300 (1993-06-23) is earlier than row 299 (1994-04-06): the file seems to contain several series, one "
@@ -130,7 +130,7 @@ def test_a_series_that_begins_again_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_blocks_of_two_series_never_become_one(column: str, values: tuple[Any, Any], tmp_path: Path) -> None:
-    """One series ends where the other begins: only the column says so. A cut to one of them is taken."""
+    """One series ends when the other begins, which only the column shows. A range within one of them is accepted."""
     frame = bars().assign(**{column: [values[0]] * 150 + [values[1]] * 150})
     path = written(frame, tmp_path / "a.csv")
     assert refusal(path) == (
@@ -140,8 +140,8 @@ def test_blocks_of_two_series_never_become_one(column: str, values: tuple[Any, A
     assert len(panel_of(path, end=str(frame.index[149].date())).times) == 150
 
 
-def test_columns_of_an_ordinary_table_are_no_series(tmp_path: Path) -> None:
-    """A constant ticker, regimes, days of the week, running numbers, codes and parts of a split."""
+def test_columns_of_an_ordinary_table_are_not_series(tmp_path: Path) -> None:
+    """A constant ticker, regimes, weekdays, row numbers, codes and parts of a split are not series."""
     frame = bars().assign(
         ticker="SPY",
         regime=["calm"] * 7 + ["wild"] * 293,
@@ -157,8 +157,8 @@ def test_columns_of_an_ordinary_table_are_no_series(tmp_path: Path) -> None:
     ]
 
 
-def test_columns_of_several_levels_are_named(tmp_path: Path) -> None:
-    """A table of yfinance, as parquet and as CSV."""
+def test_columns_with_several_levels_are_reported(tmp_path: Path) -> None:
+    """A table of yfinance, as parquet and CSV."""
     frame = bars()[["Close", "Volume"]]
     frame.columns = pd.MultiIndex.from_product([frame.columns, ["SPY"]], names=["Price", "Ticker"])
     assert refusal(written(frame, tmp_path / "a.parquet")) == (
@@ -170,16 +170,16 @@ def test_columns_of_several_levels_are_named(tmp_path: Path) -> None:
     )
 
 
-def test_one_row_that_is_there_twice_makes_no_second_series(tmp_path: Path) -> None:
-    """A column that happens to differ between the two is not blamed."""
+def test_one_duplicate_row_is_not_a_second_series(tmp_path: Path) -> None:
+    """A column that differs between the two rows is not reported."""
     frame = bars().assign(up=lambda one: (one["Close"].diff() > 0).astype(int))
     extra = frame.iloc[[100]].assign(up=1 - frame["up"].iloc[100])
     path = written(pd.concat([frame.iloc[:101], extra, frame.iloc[101:]]), tmp_path / "a.csv")
     assert refusal(path) == "rows 100 and 101 have the same time, 1993-06-23; times must be unique"
 
 
-def test_a_time_of_day_in_a_column_by_itself_is_named(tmp_path: Path) -> None:
-    """Dates alone come many times."""
+def test_a_separate_column_with_the_time_of_day_is_reported(tmp_path: Path) -> None:
+    """Without it, dates repeat."""
     frame = hourly(200).tz_localize(None)
     frame.insert(0, "Time", frame.index.strftime("%H:%M"))
     path = written(frame.set_axis(frame.index.normalize().rename("Date")), tmp_path / "a.csv")
@@ -193,7 +193,7 @@ def test_a_time_of_day_in_a_column_by_itself_is_named(tmp_path: Path) -> None:
 
 
 def test_times_of_every_form_are_the_same_moments(tmp_path: Path) -> None:
-    """UTC, offsets that change, a typed column, local times of a named zone, seconds: one fingerprint."""
+    """UTC, changing offsets, a typed column, local times of a named zone and seconds have one fingerprint."""
     local = hourly()
     utc = local.tz_convert(None)
     iso = local.set_axis(pd.Index([moment.isoformat() for moment in local.index], name="Date"))
@@ -212,7 +212,7 @@ def test_times_of_every_form_are_the_same_moments(tmp_path: Path) -> None:
 
 
 def test_offsets_that_change_are_moments_in_utc(tmp_path: Path) -> None:
-    """The hour that comes twice is told apart by its offset."""
+    """The offset distinguishes the two hours of a clock change."""
     local = hourly()
     times = panel_of(written(local, tmp_path / "a.csv")).times
     np.testing.assert_array_equal(times, local.index.tz_convert(None).to_numpy())
@@ -220,14 +220,14 @@ def test_offsets_that_change_are_moments_in_utc(tmp_path: Path) -> None:
 
 
 def test_midnights_with_offsets_that_change_are_days(tmp_path: Path) -> None:
-    """Daily bars stamped at midnight of New York keep their date in winter and in summer, as in a typed column."""
+    """Daily bars at midnight in New York keep their date in winter and summer, as in a typed column."""
     local = bars().tz_localize("America/New_York")
     for name in ("a.csv", "a.parquet"):
         np.testing.assert_array_equal(panel_of(written(local, tmp_path / name)).times, bars().index.to_numpy())
 
 
 def test_midnights_written_in_utc_are_days_in_their_zone(tmp_path: Path) -> None:
-    """Midnight of Tokyo is the evening before in UTC."""
+    """Midnight in Tokyo is the previous evening in UTC."""
     moved = bars().tz_localize("Asia/Tokyo").tz_convert("UTC")
     times = panel_of(written(moved, tmp_path / "a.csv"), zone="Asia/Tokyo").times
     np.testing.assert_array_equal(times, bars().index.to_numpy())
@@ -243,8 +243,8 @@ def test_midnights_written_in_utc_are_days_in_their_zone(tmp_path: Path) -> None
         ("h", "Asia/Tehran", 5591, ("2020-09-20T23:00:00", "2020-09-20T23:00:00")),
     ],
 )
-def test_a_clock_that_was_set_back_is_named(freq: str, zone: str, row: int, times: Any, tmp_path: Path) -> None:
-    """The hour that comes twice in autumn, in hours and in parts of it; the zone is the way out."""
+def test_a_clock_change_is_reported(freq: str, zone: str, row: int, times: Any, tmp_path: Path) -> None:
+    """The repeated hour in autumn is reported, for hourly and shorter steps; the remedy is the zone."""
     index = pd.date_range("2020-02-01", periods=row + 500, freq=freq, tz=zone, name="Date")
     frame = pd.DataFrame({"Close": 1.0, "Volume": np.arange(len(index)) * 1.0}, index=index)
     path = written(frame.tz_localize(None), tmp_path / "a.csv")
@@ -256,8 +256,8 @@ def test_a_clock_that_was_set_back_is_named(freq: str, zone: str, row: int, time
     np.testing.assert_array_equal(panel_of(path, zone=zone).times, index.tz_convert(None).to_numpy())
 
 
-def test_local_times_that_were_not_or_were_twice_are_named(tmp_path: Path) -> None:
-    """Another zone's times, and an hour of which the order does not tell which of the two it is."""
+def test_nonexistent_and_ambiguous_local_times_are_reported(tmp_path: Path) -> None:
+    """Times that do not exist in the zone, and repeated hours whose order is ambiguous, are reported."""
     naive = hourly().tz_localize(None)
     assert refusal(written(naive, tmp_path / "a.csv"), zone="America/New_York") == (
         "row 866: 2020-03-08T02:00:00 does not exist in America/New_York, where the clock was set forward; set the "
@@ -271,7 +271,7 @@ def test_local_times_that_were_not_or_were_twice_are_named(tmp_path: Path) -> No
 
 
 def test_times_with_and_without_offset_do_not_mix(tmp_path: Path) -> None:
-    """What a time without one means is not guessed."""
+    """The zone of times without offset is not guessed."""
     path = tmp_path / "a.csv"
     path.write_text("Date,Close,Volume\n2020-01-01T00:00,1,1\n2020-01-01T01:00+01:00,1,1\n")
     assert refusal(path) == (
@@ -291,8 +291,8 @@ def test_times_with_and_without_offset_do_not_mix(tmp_path: Path) -> None:
         ("%d-%b-%Y", "'%b %d, %Y', '%d-%b-%Y' or the like"),
     ],
 )
-def test_dates_of_another_form_are_read_by_it(form: str, hint: str, tmp_path: Path) -> None:
-    """The message names the option, and its likely value; a wrong one names the row."""
+def test_an_option_describes_other_forms_of_dates(form: str, hint: str, tmp_path: Path) -> None:
+    """The message names the option and a likely value; with a wrong value it names the row."""
     frame = bars().set_axis(pd.Index(bars().index.strftime(form), name="Date"))
     path = written(frame, tmp_path / "a.csv")
     first = frame.index[0]
@@ -306,8 +306,8 @@ def test_dates_of_another_form_are_read_by_it(form: str, hint: str, tmp_path: Pa
     )
 
 
-def test_dates_of_eight_digits_are_no_counts(tmp_path: Path) -> None:
-    """A reader of CSV takes them for numbers, parquet files hold them as such."""
+def test_dates_of_eight_digits_are_not_counts(tmp_path: Path) -> None:
+    """CSV readers and parquet files treat them as numbers."""
     frame = bars().set_axis(pd.Index(bars().index.strftime("%Y%m%d").astype(int), name="Date"))
     for name in ("a.csv", "a.parquet"):
         path = written(frame, tmp_path / name)
@@ -321,7 +321,7 @@ def test_dates_of_eight_digits_are_no_counts(tmp_path: Path) -> None:
 
 
 def test_a_table_of_another_country_has_the_same_fingerprint(tmp_path: Path) -> None:
-    """Semicolons, decimal commas, grouped thousands, Windows-1252: each refusal names its option."""
+    """For semicolons, decimal commas, grouped thousands and Windows-1252 each refusal names the option."""
     frame = bars().rename(columns={"Open": "Eröffnung"})
     text = frame.to_csv(sep=";", decimal=",")
     for volume in frame["Volume"]:
@@ -369,8 +369,8 @@ def test_grouped_thousands_are_ambiguous_until_the_decimal_mark_is_named(tmp_pat
         ("1e-3", None, 0.001),
     ],
 )
-def test_numbers_are_read_as_their_marks_say(text: str, decimal: Any, value: float) -> None:
-    """Signs of currency and grouped thousands mean nothing; what is ambiguous is not guessed."""
+def test_numbers_are_read_with_their_separators(text: str, decimal: Any, value: float) -> None:
+    """Currency signs and thousands separators are ignored; ambiguous numbers are refused."""
     assert number_of(text, decimal=decimal) == value
 
 
@@ -391,15 +391,15 @@ def test_numbers_are_read_as_their_marks_say(text: str, decimal: Any, value: flo
         ("n/a", None, ""),
     ],
 )
-def test_what_is_no_number_says_what_would_make_it_one(text: str, decimal: Any, message: str) -> None:
-    """Nothing is read as another number than it was written as."""
+def test_text_that_is_not_a_number_is_refused_with_a_remedy(text: str, decimal: Any, message: str) -> None:
+    """No text is read as another number."""
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the whole message is compared
         number_of(text, decimal=decimal)
     assert str(caught.value) == message
 
 
 def test_compressed_text_is_the_same_table(tmp_path: Path) -> None:
-    """gzip, bzip2, xz, Zstandard, zip, UTF-16, tabs, and lines below the header that end with a separator."""
+    """Also UTF-16, tabs, and rows that end with a separator."""
     text = bars().to_csv()
     raw = text.encode()
     for name, content in {
@@ -483,15 +483,15 @@ OTHER_THINGS = {
 
 
 @pytest.mark.parametrize("name", OTHER_THINGS)
-def test_what_is_no_table_is_named_as_what_it_is(name: str, tmp_path: Path) -> None:
-    """Pointers, pages, answers, archives and headers, each with the way out."""
+def test_files_that_are_not_tables_are_identified(name: str, tmp_path: Path) -> None:
+    """Pointers, web pages, API responses, archives and headers are reported with a remedy."""
     content, message = OTHER_THINGS[name]
     (tmp_path / name).write_bytes(content)
     assert refusal(tmp_path / name) == message
 
 
-def test_a_packed_file_under_a_plain_name_is_named(tmp_path: Path) -> None:
-    """The suffix decides how a file is read, so it must be right."""
+def test_a_compressed_file_without_its_suffix_is_reported(tmp_path: Path) -> None:
+    """The suffix determines how a file is read."""
     path = tmp_path / "a.csv"
     path.write_bytes(gzip.compress(b"Date"))
     assert refusal(path) == f"is compressed with gzip: rename it to {path}.gz"
@@ -501,7 +501,7 @@ def test_a_packed_file_under_a_plain_name_is_named(tmp_path: Path) -> None:
     assert refusal(tmp_path / "table").startswith("the name has no suffix; use .parquet, .pq, .csv")
 
 
-def test_a_link_of_git_annex_to_nothing_is_named(tmp_path: Path) -> None:
+def test_a_broken_git_annex_link_is_reported(tmp_path: Path) -> None:
     """The content of the file was not fetched."""
     path = tmp_path / "a.csv"
     path.symlink_to(".git/annex/objects/aa/SHA256E-s1--b.csv")
@@ -514,8 +514,8 @@ def test_a_link_of_git_annex_to_nothing_is_named(tmp_path: Path) -> None:
 # Rows
 
 
-def test_leading_gaps_of_rolling_features_say_where_to_start(tmp_path: Path) -> None:
-    """The date that the message gives is one that works; a hole further down is another matter."""
+def test_leading_gaps_of_rolling_features_are_reported_with_a_start(tmp_path: Path) -> None:
+    """The date in the message works as `start`; a later gap is a different message."""
     close = bars()["Close"]
     frame = bars().assign(sma_50=close.rolling(50).mean(), change=close.pct_change())
     path = written(frame, tmp_path / "a.csv")
@@ -530,7 +530,7 @@ def test_leading_gaps_of_rolling_features_say_where_to_start(tmp_path: Path) -> 
 
 
 def test_a_folder_of_parts_is_one_table_however_it_is_divided(tmp_path: Path) -> None:
-    """By year, by year and month, by rows in any order, with an index and with mixed types: one fingerprint."""
+    """Divided by year, by month or by rows, with an index or mixed types, it has one fingerprint."""
     frame = bars().reset_index()
     dated = frame.assign(year=bars().index.year, month=bars().index.month)
     dated.drop(columns="month").to_parquet(tmp_path / "years", partition_cols=["year"], index=False)
@@ -548,16 +548,16 @@ def test_a_folder_of_parts_is_one_table_however_it_is_divided(tmp_path: Path) ->
     assert found == dict.fromkeys(found, expected)
 
 
-def test_the_times_of_a_folder_are_those_of_its_files_before_those_of_its_path(tmp_path: Path) -> None:
-    """`date=...` of a path names a day, a column in the files the moment."""
+def test_times_in_the_files_of_a_folder_precede_those_of_its_path(tmp_path: Path) -> None:
+    """`date=...` of a path is a day; the column in the files has the time."""
     frame = hourly(100).tz_convert(None).rename_axis("timestamp").reset_index()
     frame["date"] = frame["timestamp"].dt.strftime("%Y-%m-%d")
     frame.to_parquet(tmp_path / "days", partition_cols=["date"], index=False)
     np.testing.assert_array_equal(panel_of(tmp_path / "days").times, frame["timestamp"].to_numpy())
 
 
-def test_folders_that_are_no_table_are_refused(tmp_path: Path) -> None:
-    """Several series by path, a part that is no parquet file, parts of different content."""
+def test_folders_that_are_not_a_table_are_refused(tmp_path: Path) -> None:
+    """Several series by path, a part that is not a parquet file, and parts with different columns."""
     interleaved().reset_index().to_parquet(tmp_path / "series", partition_cols=["ticker"], index=False)
     assert "column 'ticker' has 2 values (" in refusal(tmp_path / "series")
     (tmp_path / "delta" / "_delta_log").mkdir(parents=True)
@@ -582,8 +582,8 @@ def test_folders_that_are_no_table_are_refused(tmp_path: Path) -> None:
         ({"date_format": "DD.MM."}, "date_format: 'DD.MM.' contains no date field; use a format such as %m/%d/%Y"),
     ],
 )
-def test_options_that_cannot_be_are_refused_before_the_data(options: dict[str, Any], message: str) -> None:
-    """The experiment file is checked without the data."""
+def test_invalid_options_are_refused_before_the_data_is_read(options: dict[str, Any], message: str) -> None:
+    """The experiment file is checked without reading data."""
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the whole message is compared
         ReadOptions(**options)
     assert str(caught.value) == message
