@@ -155,7 +155,17 @@ def test_the_first_change_of_the_guide_works(tmp_path: Path) -> None:
         changed.write_text(text, encoding="utf-8")
     source = tmp_path / "packages" / "scalecore" / "src"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(source), os.environ.get("PYTHONPATH", "")])}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "architecture_and_result", str(changed)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-k",
+        "architecture_and_result",
+        str(changed),
+    ]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert "1 passed" in done.stdout, done.stdout + done.stderr
 

@@ -84,6 +84,14 @@ def test_the_plan_shows_one_figure_of_each_shape(plan: Plan) -> None:
     assert found == memory_lines(content.figures)
 
 
+def test_a_study_with_measured_trials_lists_nothing_unknown(plan: Plan) -> None:
+    """The plan of a new study names what only a run can measure."""
+    new = preview(plan, StudyState())
+    assert plan_lines(new)[-1].startswith("Unknown until the first trial: the time per trial and the memory")
+    measured = evolve(new, forecast=evolve(new.forecast, trials=1))
+    assert not [line for line in plan_lines(measured) if "Unknown" in line]
+
+
 def test_the_largest_shape_is_that_of_the_most_memory(plan: Plan) -> None:
     """A deep narrow shape keeps more activations than a wide one with more parameters."""
     shapes = plan.grid.architectures

@@ -41,10 +41,19 @@ def plan_lines(preview: PlanPreview) -> list[str]:
         *_memory(plan.memory, preview.figures),
         "",
         *_findings(plan.findings),
+        *_unknown(plan.memory, preview.forecast),
+    ]
+
+
+def _unknown(memory: MemoryReport, forecast: Forecast) -> list[str]:
+    """What only a run can measure; nothing once a trial of the study has."""
+    if forecast.trials:
+        return []
+    traced = "traces a step, which replaces the closed form, and " if memory.source == "closed form" else ""
+    return [
         "",
         "Unknown until the first trial: the time per trial and the memory of a real step. A run first "
-        + ("traces a step, which replaces the closed form, and " if plan.memory.source == "closed form" else "")
-        + "runs a smoke step on the smallest and the largest shape to check that the model trains.",
+        f"{traced}runs a smoke step on the smallest and the largest shape to check that the model trains.",
     ]
 
 
