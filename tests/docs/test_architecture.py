@@ -26,7 +26,7 @@ PAST = {"CHANGELOG.md", "migrating.md", "0.1.0.md", "0.2.0.md"}
 """Pages that name removed modules."""
 PAGES = [path for path in markdown_files() if path.name not in PAST]
 NO_MODULES = {"scalecore.commands", "scalecore.hash", "scalecore.json", "scalecore.schema.json", "scalecore.trial"}
-"""A group of entry points, files and names in trackers: no modules."""
+"""A group of entry points, files and names in trackers, which are not modules."""
 READERS = ("src/my", "my_", "recipes/")
 """Prefixes of files that the reader of a page writes."""
 LARGEST = 0.15
@@ -80,7 +80,7 @@ def test_the_table_of_rooms_is_the_core(page: str) -> None:
         assert abs(percent - (0 if share == "below 1" else int(share))) <= 1, room
 
 
-def test_no_room_but_the_face_is_large() -> None:
+def test_no_room_except_api_is_large() -> None:
     """A room with more than 15 % of the core's lines must be split."""
     total = lines(sorted(CORE.rglob("*.py")))
     shares = {room: lines(modules(room)) / total for room in layers()}
@@ -174,7 +174,7 @@ def test_the_walk_of_a_trial_is_that_of_a_study(page: str, tmp_path: Path) -> No
     assert [event for event in events if event != "phase"] == shown
 
 
-def test_the_formula_of_memory_is_as_far_off_as_the_page_says(page: str) -> None:
+def test_the_errors_of_the_memory_formula_are_those_of_the_page(page: str) -> None:
     """Fits the formula to the benchmark's shapes and compares it with the replay."""
     kept = json.loads((ROOT / "benchmarks/results/memory.json").read_text(encoding="utf-8"))["rows"]
     rows = [row for row in kept if row["set"] != "largest"]

@@ -1,4 +1,4 @@
-"""The pages for users of other tools: the Optuna script runs and its results warm-start the study of the same page."""
+"""The pages for users of other tools. The Optuna script runs, and its results warm-start the study of the page."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_the_experiment_file_runs_on_them(folder: Path) -> None:
 
 
 def test_the_campaign_for_hydra_users_has_the_studies_of_the_page(tmp_path: Path) -> None:
-    """The shown output is that of `check`, which accepts and refuses the overrides as the table claims."""
+    """The output is that of `check`, which accepts and refuses overrides as in the table."""
     shutil.copy(ROOT / "examples" / "data" / "spy_daily.parquet", tmp_path)
     (text,) = blocks(HYDRA, "yaml")
     (tmp_path / "spy.yaml").write_text(text)

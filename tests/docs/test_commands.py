@@ -1,4 +1,4 @@
-"""The page of commands is made from the commands, and shows what they really print."""
+"""The page of commands is generated from the commands and shows their recorded output."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ STALE = "run `python .ci/record_docs.py --pages` with all packages installed"
 COMMANDS_PAGE = runpy.run_path(str(ROOT / ".ci" / "reference_commands.py"))
 render_plugins = runpy.run_path(str(ROOT / ".ci" / "reference_options.py"))["render_plugins"]
 SILENT = {"data": "a group; its commands have output"}
-"""Commands without recorded output, and why."""
+"""Commands without recorded output, with the reason."""
 
 
 @pytest.fixture(scope="module")
 def record() -> ModuleType:
-    """The script that records output and makes the pages."""
+    """The script that records output and generates the pages."""
     spec = importlib.util.spec_from_file_location("record_docs", ROOT / ".ci" / "record_docs.py")
     assert spec is not None
     assert spec.loader is not None
@@ -39,17 +39,17 @@ def record() -> ModuleType:
 
 
 def test_the_page_of_commands_is_made_from_the_commands(handbook: dict[str, str]) -> None:
-    """Every command, subcommand and option as click knows it."""
+    """It has every command, subcommand and option of click."""
     assert handbook["reference/commands.md"] == COMMANDS_PAGE["render_commands"](OUTPUT), STALE
 
 
 def test_the_page_of_plugins_is_made_from_the_options(handbook: dict[str, str]) -> None:
-    """Every option of every component of every package of this project."""
+    """It has every option of every component of all packages."""
     assert handbook["reference/plugins.md"] == render_plugins(load_registry(), PACKAGES), STALE
 
 
-def test_every_option_is_on_a_page_and_says_what_it_does(handbook: dict[str, str]) -> None:
-    """Of commands and of components: no row without a meaning."""
+def test_every_option_is_described_on_a_page(handbook: dict[str, str]) -> None:
+    """Each row of commands and components has a description."""
     page = handbook["reference/commands.md"]
     for command, names in COMMANDS_PAGE["option_names"]().items():
         section = re.split(r"^#+ `", page.partition(f" `{command}`\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
@@ -68,7 +68,7 @@ def test_every_option_is_on_a_page_and_says_what_it_does(handbook: dict[str, str
 
 
 def test_every_command_shows_its_output(record: ModuleType) -> None:
-    """A transcript of a real run, and an example in its help."""
+    """The page has a transcript of a run, and the help an example."""
     for name in COMMANDS:
         found = [OUTPUT / f"{name}.txt", *OUTPUT.glob(f"{name}-*.txt")]
         assert any(path.is_file() for path in found) or name in SILENT, name
@@ -80,7 +80,7 @@ def test_every_command_shows_its_output(record: ModuleType) -> None:
 
 
 def test_the_run_that_the_quickstart_shows_is_the_recorded_one(handbook: dict[str, str], record: ModuleType) -> None:
-    """Line by line, without the trials in the middle."""
+    """They are equal, except for omitted trials."""
     shown = record.shortened((OUTPUT / "run.txt").read_text(encoding="utf-8"))
     assert f"```console\n{shown}\n```\n" in handbook["quickstart.md"], STALE
 
@@ -102,7 +102,7 @@ def test_pages_are_made_where_no_run_was_recorded(
 
 
 def labels(text: str) -> list[str]:
-    """The lines of an output by what they begin with: words, without numbers and values."""
+    """The first words of each line of an output, without numbers and values."""
     found = []
     for line in text.splitlines():
         words = re.match(r" *[A-Za-z_-]+(?: [a-z_]+)?", line)
@@ -112,7 +112,7 @@ def labels(text: str) -> list[str]:
 
 
 def test_the_recorded_output_is_what_the_commands_print_today(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A shorter study of the same file: all kinds of recorded lines are printed; predictions are read as told."""
+    """A shorter study of the same file prints all kinds of recorded lines."""
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     short = ["search.trials=2", "training.hyperparameters.epochs=1"]
     commands = {
@@ -133,7 +133,7 @@ def test_the_recorded_output_is_what_the_commands_print_today(tmp_path: Path, mo
         assert done.returncode == (2 if name == "check-wrong" else 0), done.stderr
         if name in ("check", "check-wrong"):
             assert done.stdout + done.stderr == recorded
-        # What a machine is warned of depends on the machine.
+        # Warnings depend on the machine.
         missing = [one for one in labels(recorded) if one not in printed and one not in ("ok", "warn")]
         assert not missing, f"{name}: run .ci/record_docs.py, which records {missing}"
     (code,) = [body for body in blocks(ROOT / "docs" / "operating.md", "python") if "read_predictions" in body]

@@ -44,7 +44,7 @@ def test_every_command_is_explained(handbook: dict[str, str]) -> None:
         assert re.search(rf"(`|^\$ )scalecore {name}\b", handbook["operating.md"], re.MULTILINE), name
 
 
-def test_commands_that_are_gone_are_in_the_migration_page(handbook: dict[str, str]) -> None:
+def test_removed_commands_are_on_the_migration_page(handbook: dict[str, str]) -> None:
     """Each removed or renamed command has a row in the table."""
     gone = {name for kind, name in REMOVED if kind == "command" and " " not in name} | set(RENAMED)
     for name in gone:
@@ -60,7 +60,7 @@ def test_the_table_of_exit_codes_is_the_enum(handbook: dict[str, str]) -> None:
 
 
 def test_every_state_is_explained(handbook: dict[str, str]) -> None:
-    """How a trial ends, and how a run ends."""
+    """The states of trials and runs are explained."""
     for state in (*TrialState, *StudyEnd):
         assert f"`{state}`" in handbook["failures.md"], state
 
@@ -99,7 +99,7 @@ def test_commands_in_the_documentation_exist() -> None:
 
 
 def test_the_readme_has_the_two_commands() -> None:
-    """Both can be copied."""
+    """Both commands can be copied."""
     lines = [line for body in blocks(ROOT / "README.md", "console") for line in body.splitlines()]
     typed = [line.split("#")[0].strip() for line in lines]
     assert "$ make quickstart" in typed

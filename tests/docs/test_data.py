@@ -1,4 +1,4 @@
-"""docs/data.md takes a user from prices to a study, and what it tells of targets, splits and defaults is so."""
+"""The commands, targets, splits and defaults of docs/data.md are correct."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAGE = ROOT / "docs" / "data.md"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With the table of the page and its experiment file."""
+    """A folder with the table and the experiment file of the page."""
     place = tmp_path_factory.mktemp("data")
     assert scalecore("init", "try.yaml", folder=place).returncode == 0
     ((name, text),) = files(PAGE)
@@ -37,13 +37,13 @@ def cells(heading: str) -> list[list[str]]:
 
 
 def test_the_table_begins_as_the_page_shows(folder: Path) -> None:
-    """Its header and its first row."""
+    """Its header and first row match."""
     shown = blocks(PAGE, "console")[0].splitlines()[-2:]
     assert (folder / "example-prices.csv").read_text().splitlines()[:2] == shown
 
 
-def test_the_commands_of_the_page_make_a_study_of_prices(folder: Path) -> None:
-    """The plan has nothing to warn of but the machine; the run, a short one, says what the page says of it."""
+def test_the_commands_of_the_page_run_a_study_of_prices(folder: Path) -> None:
+    """The plan has no warning except on the machine, and a short run prints the lines of the page."""
     shown = scalecore("plan", "prices.yaml", "--json", folder=folder)
     assert shown.returncode == 0, shown.stderr
     plan = json.loads(shown.stdout)
@@ -58,8 +58,8 @@ def test_the_commands_of_the_page_make_a_study_of_prices(folder: Path) -> None:
         assert command != "run" or "NOT better than the best baseline" in done.stdout
 
 
-def test_a_tier_that_looks_back_far_keeps_windows_and_labels_apart(folder: Path) -> None:
-    """As the page says: too few rows for the look-back of the tier give a smaller purge, flagged."""
+def test_a_tier_with_a_long_look_back_separates_windows_and_labels(folder: Path) -> None:
+    """Too few rows for the tier's look-back cause a smaller purge and a flag."""
     tier = ["dataset.tier=a25", "dataset.warm_up=common", "output=elsewhere"]
     shown = scalecore("plan", "prices.yaml", *tier, folder=folder)
     assert shown.returncode == 0, shown.stderr
@@ -74,12 +74,12 @@ RULES = (
     "CLOSE[t+5] / CLOSE[t] - 1",
     "column y (binary)",
 )
-"""What the plan says of each target of the page, in its order."""
+"""The plan's text of each target of the page, in order."""
 
 
 @pytest.fixture(scope="module")
 def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An experiment on prices of three decades, with a column of labels."""
+    """An experiment on three decades of prices, with a column of labels."""
     place = tmp_path_factory.mktemp("long")
     prices = pd.read_parquet(ROOT / "examples" / "data" / "spy_daily.parquet")
     prices.assign(y=[number % 2 for number in range(len(prices))]).to_parquet(place / "spy.parquet")
@@ -92,25 +92,25 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def planned(file: Path, override: str) -> str:
-    """The plan, without what other packages offer."""
+    """The plan, without other packages."""
     done = CliRunner().invoke(main, ["plan", str(file), "--no-plugins", override], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.stdout
 
 
-def test_the_targets_of_the_page_are_what_it_says(long: Path) -> None:
-    """Each as it stands there; the plan has the rule."""
+def test_the_targets_of_the_page_are_correct(long: Path) -> None:
+    """Each piece of the page works; the plan has the rule."""
     targets = [row[0].strip("`") for row in cells("The target") if "{" in row[0]]
     assert len(targets) == len(RULES)
     for target, rule in zip(targets, RULES, strict=True):
-        # Of a forecast the line says further on which scale it is trained.
+        # The line of a forecast also has the scale of its training.
         shown = re.search(r"^  target: (.*)$", planned(long, f"dataset.target={target}"), re.MULTILINE)
         assert shown is not None
         assert shown[1].partition("; standardised in training ")[0] == rule
 
 
 def test_the_splits_of_the_page_can_be_planned(long: Path) -> None:
-    """Each as it stands there."""
+    """Each piece of the page works."""
     splits = [row[0].strip("`") for row in cells("The split") if "{" in row[0]]
     kinds = [re.findall(r"kind: ([a-z-]+)", split)[0] for split in splits]
     assert kinds == ["contiguous", "scattered", "walk-forward"]
@@ -119,6 +119,6 @@ def test_the_splits_of_the_page_can_be_planned(long: Path) -> None:
 
 
 def test_the_hyper_parameters_of_the_page_are_those_of_the_training() -> None:
-    """Names, defaults and meanings."""
+    """Names, defaults and descriptions match."""
     told = [row for row in cells("Hyper-parameters") if row[0].startswith("`")]
     assert told == [[f"`{one.name}`", f"{one.default:g}", one.help] for one in CORE_HYPERPARAMETERS]

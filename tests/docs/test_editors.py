@@ -46,7 +46,7 @@ def variants(part: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def test_every_option_of_every_plugin_is_in_the_schema(registry: Registry, schema: dict[str, Any]) -> None:
-    """Each has its description and default, also nested options."""
+    """Each has its description and default, including nested options."""
     jsonschema.Draft202012Validator.check_schema(schema)
     seen = 0
     for kind in KINDS:
@@ -85,7 +85,7 @@ def objects(part: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...],
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
-def test_an_example_names_the_schema_and_is_right_by_it(path: Path, schema: dict[str, Any], tmp_path: Path) -> None:
+def test_an_example_names_the_schema_and_is_valid(path: Path, schema: dict[str, Any], tmp_path: Path) -> None:
     """Its first line is that of `scalecore init`, and `make install` writes the named file."""
     text = path.read_text(encoding="utf-8")
     name = "scalecore.schema.json"
@@ -95,7 +95,7 @@ def test_an_example_names_the_schema_and_is_right_by_it(path: Path, schema: dict
     assert f"examples/{name}" in (ROOT / ".gitignore").read_text().splitlines()
 
 
-def test_the_schema_marks_what_is_wrong(schema: dict[str, Any]) -> None:
+def test_the_schema_marks_mistakes(schema: dict[str, Any]) -> None:
     """A misspelt option of a plugin and a value out of bounds are invalid."""
     good = parse((ROOT / "examples" / "quickstart.yaml").read_text(), source="quickstart.yaml").root
     for change in ({"patch_length": 3}, {"patch_len": 0}):
@@ -103,7 +103,7 @@ def test_the_schema_marks_what_is_wrong(schema: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("purpose", ["prices", "forecast", "table"])
-def test_init_writes_a_file_that_is_right_by_the_schema(schema: dict[str, Any], tmp_path: Path, purpose: str) -> None:
+def test_init_writes_a_file_that_is_valid_by_the_schema(schema: dict[str, Any], tmp_path: Path, purpose: str) -> None:
     """With all packages installed it passes `check`, `plan` and the schema written beside it."""
     days = pd.date_range("2015-01-01", periods=1600).strftime("%Y-%m-%d")
     rows = [f"{day},{100 + index * 7919 % 13},{index % 2}" for index, day in enumerate(days)]

@@ -122,7 +122,7 @@ def test_a_piece_of_an_experiment_file_passes_the_check(path: str, text: str, tm
     (folder / "spy_daily.parquet").symlink_to(ROOT / "examples" / "data" / "spy_daily.parquet")
     piece = yaml.safe_load(text)
     base = yaml.safe_load((ROOT / "examples" / "spy-parquet.yaml").read_text())
-    # Without what the piece does not speak of but could contradict.
+    # Without keys that the piece omits but could contradict.
     if "model" in piece:
         base["search"].pop("budget", None)
     for name in piece.get("search", {}).get("space", {}):
@@ -132,7 +132,7 @@ def test_a_piece_of_an_experiment_file_passes_the_check(path: str, text: str, tm
     (folder / "piece.yaml").write_text(yaml.safe_dump({**base, **piece}))
     done = scalecore("check", str(folder / "piece.yaml"), folder=tmp_path)
     if done.returncode == 3 and all(MISSING_EXTRA.search(line) for line in done.stderr.splitlines()):
-        return  # right but for what is not installed here; tests/trackers check it with everything there
+        return  # valid except for missing packages; tests/trackers check it with all packages
     assert (done.returncode, done.stderr) == (0, ""), path
 
 

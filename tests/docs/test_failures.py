@@ -1,4 +1,4 @@
-"""What the pages on failures say is what the code does."""
+"""The pages on failures match the code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def section(page: str, title: str) -> str:
 
 
 def test_every_class_of_an_attempt_has_a_row_with_the_state_that_follows(handbook: dict[str, str]) -> None:
-    """All of them, each with the trial's state that the code gives it."""
+    """Each class has the state that the code assigns."""
     table = section(handbook["failures.md"], "An attempt ends")
     lines = [line.strip().strip("|") for line in table.splitlines() if line.startswith("|")]
     rows = {cells[0]: cells[-1] for line in lines if len(cells := [one.strip() for one in line.split("|")]) == 4}
@@ -49,7 +49,7 @@ def test_the_keys_of_the_failure_policy_are_those_of_the_code(handbook: dict[str
 
 
 def test_every_end_of_a_study_has_its_exit_code(handbook: dict[str, str]) -> None:
-    """As `scalecore run` returns it."""
+    """The table has the exit codes of `scalecore run`."""
     table = section(handbook["failures.md"], "The study ends early")
     told = dict(re.findall(r"^\| `(\w+)` \| .*? \| (\d).*? \|", table, re.MULTILINE))
 
@@ -59,7 +59,7 @@ def test_every_end_of_a_study_has_its_exit_code(handbook: dict[str, str]) -> Non
 
 
 def test_every_error_and_exit_code_has_its_part_in_troubleshooting(handbook: dict[str, str]) -> None:
-    """Under a heading that names the class and the code, with messages."""
+    """A heading names the class and the code, and messages follow."""
     page = handbook["troubleshooting.md"]
     classes = [
         one

@@ -1,4 +1,4 @@
-"""The glossary: each term once, and all terms that records and experiment files contain."""
+"""The glossary has each term once, and all terms of records and experiment files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scalecore.plugins.kinds import KINDS
 
 
 def test_each_term_is_defined_once(handbook: dict[str, str]) -> None:
-    """In one row of one table, in a definition of at most three sentences."""
+    """It has one row, with at most three sentences."""
     rows = re.findall(r"^\| (?!term|---)([^|]+) \| ([^|]+) \|$", handbook["glossary.md"], re.MULTILINE)
     terms = Counter(term for names, _ in rows for term in names.split(", "))
     assert len(terms) >= 50
@@ -21,6 +21,6 @@ def test_each_term_is_defined_once(handbook: dict[str, str]) -> None:
 
 
 def test_the_terms_of_records_are_in_the_glossary(handbook: dict[str, str]) -> None:
-    """Every kind of component, every origin and every state of a trial."""
+    """It has every kind of component and every origin and state of a trial."""
     for term in (*KINDS, *get_args(OriginKind), *TrialState):
         assert re.search(rf"\b{term.removeprefix('search ')}\b", handbook["glossary.md"]), term

@@ -1,4 +1,4 @@
-"""The help of every command has examples, and what they show can be typed."""
+"""The help of every command has valid examples."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scalecore.cli.main import main
 def commands(
     group: click.Group, path: tuple[str, ...] = ("scalecore",)
 ) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Every command below a group, with the words that call it."""
+    """Every command below a group, with its words on the command line."""
     context = click.Context(group, info_name=path[-1], **main.context_settings)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
@@ -30,7 +30,7 @@ COMMANDS = [(("scalecore",), main), *commands(main)]
 
 @pytest.mark.parametrize(("path", "command"), COMMANDS, ids=[" ".join(path) for path, _ in COMMANDS])
 def test_help_has_examples_that_can_be_typed(path: tuple[str, ...], command: click.Command) -> None:
-    """Each parses as the command line that it is, and is about this command."""
+    """Each example parses and calls this command."""
     shown = command.get_help(click.Context(command, info_name=" ".join(path), **main.context_settings))
     match = re.search(r"^  Examples:\n((?:    scalecore .*\n)+)", f"{shown}\n", re.MULTILINE)
     assert match is not None, shown
@@ -41,7 +41,7 @@ def test_help_has_examples_that_can_be_typed(path: tuple[str, ...], command: cli
 
 
 def parse(words: list[str]) -> None:
-    """Let click parse a command line, without doing what it says."""
+    """Let click parse a command line without running it."""
     context, current = click.Context(main, info_name="scalecore", **main.context_settings), main
     while isinstance(current, click.Group):
         found = current.get_command(context, words[0]) if words else None
@@ -50,8 +50,8 @@ def parse(words: list[str]) -> None:
     current.make_context(str(current.name), words, parent=context.parent)
 
 
-def test_the_parser_of_this_test_refuses_what_cannot_be_typed() -> None:
-    """An option that does not exist, and an argument too few."""
+def test_the_parser_of_this_test_refuses_invalid_commands() -> None:
+    """An unknown option and a missing argument are refused."""
     for words in (["run", "experiment.yaml", "--no-such"], ["run"], ["nothing"]):
         with pytest.raises((click.UsageError, AssertionError)):
             parse(words)

@@ -1,4 +1,4 @@
-"""What stands around the code: versions, citation, issue templates, release notes."""
+"""Versions, citation, issue templates, release notes, contributing guide."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def projects() -> dict[str, dict[str, Any]]:
 
 
 def test_all_packages_have_one_version() -> None:
-    """That of the core, which every plugin package accepts."""
+    """They have the core's version, which every plugin package accepts."""
     from packaging.requirements import Requirement
 
     assert {project["version"] for project in projects().values()} == {scalecore.__version__}
@@ -41,7 +41,7 @@ def test_all_packages_have_one_version() -> None:
 
 
 def test_every_list_of_packages_has_all() -> None:
-    """In the contributing guide, `make install`, tox and the linter of imports."""
+    """The contributing guide, `make install`, tox and the linter of imports list all packages."""
     names = projects()
     make, tox, imports, guide = (
         (ROOT / name).read_text(encoding="utf-8")
@@ -60,7 +60,7 @@ def test_every_list_of_packages_has_all() -> None:
 
 
 def test_contributors_find_every_environment_and_folder_of_tests() -> None:
-    """Those of tox, and those of `tests`, in the guide."""
+    """The guide has all environments of tox and all folders of `tests`."""
     tox = configparser.ConfigParser(interpolation=None)
     tox.read(ROOT / "tox.ini")
     environments = {name.removeprefix("testenv:") for name in tox.sections() if name.startswith("testenv:")}
@@ -86,7 +86,7 @@ def test_every_page_is_in_the_overview() -> None:
 
 
 def test_every_package_has_the_licence() -> None:
-    """The whole text, in each."""
+    """Each has the full text."""
     text = (ROOT / "LICENSE").read_text(encoding="utf-8")
     assert "Apache License" in text
     for path in PACKAGES:
@@ -94,7 +94,7 @@ def test_every_package_has_the_licence() -> None:
 
 
 def test_the_release_notes_are_those_of_the_version() -> None:
-    """They name every package, and say what does not work."""
+    """They name every package and the known limits."""
     notes = (ROOT / "docs" / "releases" / f"{scalecore.__version__}.md").read_text(encoding="utf-8")
     assert notes.startswith(f"# scalecore {scalecore.__version__}\n")
     for name in projects():
@@ -104,7 +104,7 @@ def test_the_release_notes_are_those_of_the_version() -> None:
 
 
 def test_the_citation_file_is_valid() -> None:
-    """Version 1.2.0 of the Citation File Format: what it requires, with values of the right form."""
+    """It has the required fields of version 1.2.0 of the Citation File Format, with valid values."""
     content = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     allowed = {"abstract", "authors", "cff-version", "date-released", "keywords", "license", "message", "title", "type"}
     assert {"cff-version", "message", "title", "authors"} <= set(content) <= allowed | {"version"}
@@ -118,8 +118,8 @@ def test_the_citation_file_is_valid() -> None:
         assert set(author) <= {"name"} or {"family-names", "given-names"} <= set(author)
 
 
-def test_issue_templates_are_forms_and_ask_for_what_helps() -> None:
-    """Each field has a label; a bug comes with the output of `scalecore doctor`."""
+def test_issue_templates_are_forms_with_the_required_fields() -> None:
+    """Each field has a label; a bug report requires the output of `scalecore doctor`."""
     folder = ROOT / ".github" / "ISSUE_TEMPLATE"
     forms = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in folder.glob("*.yml")}
     assert set(forms) == {"bug", "feature", "plugin", "config"}
@@ -137,7 +137,7 @@ def test_issue_templates_are_forms_and_ask_for_what_helps() -> None:
 
 
 def test_the_first_change_of_the_guide_works(tmp_path: Path) -> None:
-    """Its diff fits the files of today, and the test that it changes passes with it."""
+    """Its diff applies to the current files, and the changed test passes."""
     (diff,) = blocks(ROOT / "CONTRIBUTING.md", "diff")
     shutil.copytree(ROOT / "packages" / "scalecore" / "src", tmp_path / "packages" / "scalecore" / "src")
     shutil.copytree(ROOT / "tests" / "core" / "builtin", tmp_path / "tests" / "core" / "builtin")
@@ -155,23 +155,14 @@ def test_the_first_change_of_the_guide_works(tmp_path: Path) -> None:
         changed.write_text(text, encoding="utf-8")
     source = tmp_path / "packages" / "scalecore" / "src"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(source), os.environ.get("PYTHONPATH", "")])}
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-k",
-        "architecture_and_result",
-        str(changed),
-    ]
+    options = ("-q", "-p", "no:cacheprovider", "-k", "architecture_and_result")
+    command = [sys.executable, "-m", "pytest", *options, str(changed)]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert "1 passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_the_workflow_calls_the_scripts_of_the_repository() -> None:
-    """What the forge runs is what a developer runs."""
+    """The forge runs the same scripts as a developer."""
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
     steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
     assert {step["run"] for step in steps if "run" in step} == {".ci/run", "make quick"}

@@ -1,4 +1,4 @@
-"""The plugins of docs/writing-plugins.md, installed as they stand there, run a study."""
+"""The plugins of docs/writing-plugins.md, installed unchanged, run a study."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PAGE = ROOT / "docs" / "writing-plugins.md"
 
 
 def install(folder: Path, contents: list[tuple[str, str]]) -> Path:
-    """Write a package as its author has it, and the `.dist-info` that pip would make of its pyproject; its `src`."""
+    """Write a package and the `.dist-info` that pip would create, and return its `src`."""
     for name, text in contents:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def recipes() -> list[tuple[str, str]]:
 
 @pytest.fixture
 def installed(tmp_path: Path) -> tuple[Path, ...]:
-    """The package of the page, and its other recipes as a second one."""
+    """The package of the page, and its other recipes as a second package."""
     places = [install(tmp_path / name, contents) for name, contents in packages().items()]
     names = [Path(name).stem for name, _ in recipes()]
     points = "\n".join(f'recipe-{name} = "recipes.{name}"' for name in names)
@@ -88,7 +88,7 @@ def records(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_every_plugin_of_the_page_is_ok(installed: tuple[Path, ...], tmp_path: Path) -> None:
-    """And offers what the text says."""
+    """Each provides the components in the text."""
     listed = scalecore("plugins", "--json", folder=tmp_path, path=installed)
     assert listed.returncode == 0, listed.stderr
     ours = [one for one in json.loads(listed.stdout) if one["distribution"] in ("my-plugin", "recipes")]
@@ -106,7 +106,7 @@ def test_every_plugin_of_the_page_is_ok(installed: tuple[Path, ...], tmp_path: P
 
 
 def test_the_model_and_the_logger_run_a_study(installed: tuple[Path, ...], tmp_path: Path) -> None:
-    """`try.yaml` as it stands, with the logger added; every trial trained the model of the page."""
+    """`try.yaml` with the logger added runs; every trial trains the model of the page."""
     experiment(tmp_path)
     script = tmp_path / "append.py"
     script.write_text("import sys; open('told.txt', 'a').write(sys.argv[1] + '\\n')")
@@ -130,8 +130,8 @@ def test_the_model_and_the_logger_run_a_study(installed: tuple[Path, ...], tmp_p
     ]
 
 
-def test_the_model_keeps_its_contract(installed: tuple[Path, ...], tmp_path: Path) -> None:
-    """The tests of the page pass on the package of the page, a study of one trial among them."""
+def test_the_model_satisfies_its_contract(installed: tuple[Path, ...], tmp_path: Path) -> None:
+    """The tests of the page pass on its package, including a study of one trial."""
     (tmp_path / "tests").mkdir()
     for name, text in files(PAGE):
         if name.startswith("tests/"):
@@ -151,7 +151,7 @@ def test_the_model_keeps_its_contract(installed: tuple[Path, ...], tmp_path: Pat
 
 
 def test_the_other_recipes_run_a_study(installed: tuple[Path, ...], tmp_path: Path) -> None:
-    """Dataset, strategy, monitor and executor of the page together: each shape once, from the smallest on."""
+    """Dataset, strategy, monitor and executor of the page run each shape once, starting with the smallest."""
     content = experiment(tmp_path)
     content |= {"dataset": {"use": "walk", "rows": 1500}, "monitors": ["battery"]}
     content["dataset"]["target"] = {"kind": "direction"}
@@ -175,7 +175,7 @@ def test_the_other_recipes_run_a_study(installed: tuple[Path, ...], tmp_path: Pa
 
 
 def test_the_training_loop_of_the_page_runs_a_study(tmp_path: Path) -> None:
-    """`own_loop.py` with `own_loop.yaml`, as they stand there; its file is part of the study's code."""
+    """`own_loop.yaml` runs with `own_loop.py`, which is part of the study's code."""
     shutil.copy(ROOT / "examples" / "data" / "spy_daily.parquet", tmp_path)
     for name, text in files(PAGE):
         if name.startswith("own_loop."):
@@ -197,7 +197,7 @@ def recipe(name: str) -> dict[str, Any]:
 
 
 def test_the_monitor_of_the_page_pauses(tmp_path: Path) -> None:
-    """On a low battery and on no other reading; without a battery it goes on, and says why it has no number."""
+    """It pauses only on a low battery; without a battery it continues, with a reason instead of a number."""
     (record,) = recipe("monitor")["scalecore_hardware_monitors"]()
     monitor = record.factory(record.options(pause_below=30.0), MonitorContext(folder=tmp_path))
     assert isinstance(monitor, HardwareMonitor)
@@ -211,7 +211,7 @@ def test_the_monitor_of_the_page_pauses(tmp_path: Path) -> None:
 
 
 def test_the_analysis_of_the_page_computes_from_records(tmp_path: Path) -> None:
-    """The slowest first; a trial without a duration is left out."""
+    """The slowest trial is first; trials without a duration are omitted."""
     (record,) = recipe("analysis")["scalecore_analyses"]()
     analysis = record.factory(record.options())
     assert isinstance(analysis, Analysis)

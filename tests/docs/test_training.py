@@ -1,4 +1,4 @@
-"""docs/training.md shows training code of one's own that runs as it stands there."""
+"""The training code in docs/training.md runs unchanged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PAGE = ROOT / "docs" / "training.md"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files of the page, beside the data of the examples."""
+    """The files of the page, with the data of the examples."""
     place = tmp_path_factory.mktemp("training")
     shutil.copy(ROOT / "examples" / "data" / "spy_daily.parquet", place)
     for name, text in files(PAGE):
@@ -24,7 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_code_of_the_page_trains_a_study(folder: Path) -> None:
-    """Check, a run of one trial, and what its record says."""
+    """`check` and a run of one trial work, and the record names the code."""
     assert scalecore("check", "experiment.yaml", folder=folder).returncode == 0
     done = scalecore("run", "experiment.yaml", "search.trials=1", folder=folder)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -35,7 +35,7 @@ def test_the_code_of_the_page_trains_a_study(folder: Path) -> None:
 
 
 def test_the_loss_of_the_page_is_of_its_task(folder: Path) -> None:
-    """For another target it is refused."""
+    """It is refused for another target."""
     done = scalecore("check", "experiment.yaml", "dataset.target={kind: forward_return}", folder=folder)
     assert done.returncode == 2
     assert "my_training.py:CostSensitive is for a binary task, but the target is a forecast" in done.stderr
