@@ -1,11 +1,11 @@
-/* The GPU of stub.c, whose kernels and products are launched and do nothing: tensors are real, their values are not. */
+/* The GPU of stub.c with kernels and products that are launched and do nothing: tensors are real, values are not. */
 #define KERNELS_DO_NOTHING
 #include "stub.c"
 
 #define RETURNS_0(name) int name() { return 0; }
 #define DESCRIBES(name) int name(void **it) { return make(it); }
 
-/* the runtime: what kernels ask before they are launched */
+/* the runtime: queries of kernels before their launch */
 int cudaDeviceGetAttribute(int *value, int attribute, int device) {
     switch (attribute) {
         case cudaDevAttrComputeCapabilityMajor: *value = 9; break;
@@ -70,7 +70,7 @@ int cublasLtMatmul(void *handle, void *of, const void *alpha, const void *a, voi
                    const void *beta, const void *c, void *C, void *d, void *D, const void *algorithm, void *workspace,
                    size_t size, void *stream) { return launch((void *)cublasLtMatmul, stream) ? 14 : 0; }
 
-/* the driver: contexts, which products ask for, and descriptors of attention */
+/* the driver: contexts for products, and descriptors of attention */
 DESCRIBES(cuCtxGetCurrent)
 RETURNS_0(cuTensorMapEncodeTiled)
 int cudaGetDriverEntryPointByVersion(const char *name, void **function) { *function = (void *)cuTensorMapEncodeTiled; return 0; }

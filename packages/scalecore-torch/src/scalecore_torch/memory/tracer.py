@@ -44,7 +44,7 @@ IDLE_SECONDS = 300.0
 TRACES = 32
 """Cached traces, some hundred kilobytes each."""
 IDLE_ON_GPU = 20.0
-"""The same for a process with a context on the GPU, which needs some hundred megabytes of its memory."""
+"""Idle seconds of a process with a context on the GPU, which needs some hundred megabytes of GPU memory."""
 ROOM = 1 << 30
 """Bytes that the process may allocate after the import of torch; tracing itself needs some megabytes."""
 COMPUTE_MODE = 20

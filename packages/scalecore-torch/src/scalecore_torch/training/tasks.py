@@ -2,8 +2,8 @@
 
 `val_loss` is the task's own loss of single windows, unweighted and unsmoothed, whatever the training loss:
 cross-entropy in nats, or the squared error of the forecast. Trials with different training losses and the baselines are
-therefore ranked by the same measure. The learning curve contains the training loss as `train_loss`, and over the
-validation windows as `val_training_loss`; a loss of pairs has no such sum.
+therefore ranked by the same measure. The learning curve contains the training loss as `train_loss` and, unless it is
+the task's own, over the validation windows as `val_training_loss`; a loss of pairs has no such sum.
 """
 
 from __future__ import annotations
