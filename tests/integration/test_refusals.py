@@ -460,7 +460,7 @@ def test_g04_a_size_that_depends_on_a_hyperparameter_is_refused(study: Study) ->
     study.experiment["search"]["space"] = {"gain": {"uniform": [1.5, 2.0]}}
     message = refused(study, code=5)
     assert "with its hyper-parameters at their defaults, for {'width': " in message
-    assert "what changes the size must be a dimension of the architecture, not a hyper-parameter" in message
+    assert "a parameter that changes the size must be a dimension of the architecture, not a hyper-parameter" in message
 
 
 def test_g03_a_sampled_hyperparameter_that_nobody_reads_is_refused(study: Study) -> None:

@@ -127,6 +127,8 @@ def test_a_confirmed_study_needs_no_new_training(project: Project) -> None:
     assert (folder / "confirm" / "journal.jsonl").read_bytes().count(b'"attempt_started"') == journal.count(
         b'"attempt_started"'
     )
+    for content in (before, after):
+        del content["validation"]["baseline"]["text"]  # worded anew since 0.1
     assert after["validation"] == before["validation"]
     assert after["replicates"] == before["replicates"]
 
