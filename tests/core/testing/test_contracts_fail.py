@@ -112,7 +112,7 @@ MODELS = {
     "test_the_space_is_legal": BrokenSpace(),
     "test_derived_names_have_a_number_for_every_architecture": Underivable(),
     "test_parameters_are_counted_exactly": Sound(parameters=1),
-    "test_it_returns_finite_logits": Sound(lambda module, data: Wrapped(module, after=lambda x: x[:, 0])),
+    "test_logits_are_finite": Sound(lambda module, data: Wrapped(module, after=lambda x: x[:, 0])),
     "test_logits_are_not_squashed": Sound(lambda module, data: Wrapped(module, after=torch.sigmoid)),
     "test_every_parameter_gets_a_gradient": Sound(_dead),
     "test_a_wrong_shape_is_an_error": Sound(
