@@ -171,6 +171,7 @@ def test_an_overconfident_trial_gets_a_calibrator(calibrated: Callable[..., Any]
     ]
 
 
+@pytest.mark.slow
 def test_a_calibrated_trial_gets_no_calibrator(calibrated: Callable[..., Any]) -> None:
     """No calibrator is significantly better than none; an option can still request one."""
     logits, labels = overconfident(1200, sharper=1.0)
@@ -209,6 +210,7 @@ def test_an_isotonic_calibrator_never_returns_0_or_1() -> None:
     assert chances == pytest.approx([1 / 1002, 1001 / 1002])
 
 
+@pytest.mark.slow
 def test_test_windows_must_belong_to_the_same_training(study: Make, tmp_path: Path) -> None:
     """Results of `evaluate` are reported, but not those of another training with the same number."""
     folder = tmp_path / "walk" / "promoted" / "trial_0004"

@@ -28,6 +28,7 @@ def kept(study: Callable[..., StudyView], write_study: Callable[..., Path]) -> P
     return write_study(study([trial(0, 0.6), trial(1, 0.5)], name="a=b"))
 
 
+@pytest.mark.slow
 def test_report_runs_the_analysis_report(kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It prints and stores the same as `analyze report`, also with a relative path."""
     monkeypatch.chdir(kept.parent)

@@ -57,6 +57,7 @@ def test_a_journal_that_was_replayed_is_continued_without_reading_it_again(tmp_p
     assert [event.seq for event in read_journal(path)] == [0, 1]
 
 
+@pytest.mark.slow
 def test_g24_a_torn_last_line_is_set_aside_at_every_cut(tmp_path: Path) -> None:
     """Truncated anywhere in its last line, a journal opens with all lines before it and can be continued."""
     path = tmp_path / "journal.jsonl"
