@@ -26,7 +26,7 @@ def suggested(message: str) -> list[dict[str, Any]]:
 
 
 def applied(panel: Panel, values: dict[str, Any]) -> Panel:
-    """The panel with these values instead of its own."""
+    """The panel with these values of its split and context replaced."""
     split = evolve(panel.split, **values.get("split", {}))
     return evolve(panel, split=split, context=values.get("context", panel.context))
 

@@ -104,7 +104,7 @@ class LocalExecutor:
         pid = self._poll(handle).pid
         if pid is not None:
             # Its memory is free only after it is reaped, and the next admission must not rely on it earlier. Repeat the
-            # kill until then, since a new fork has no process group of its own for a moment.
+            # kill until then, since a new fork does not lead a process group yet.
             wait_until(lambda: self._is_over_after_kill(handle, pid))
 
     def take_stacks(self, handle: LocalHandle) -> None:
