@@ -267,18 +267,18 @@ def test_a_damaged_checkpoint_is_skipped(attempt: Attempt, tmp_path: Path) -> No
     assert sorted(one.name for one in second.iterdir()) == [STATE, "checkpoint_3.own"]
     assert AttemptFolder(second).has_checkpoint()
     passed: list[str] = []
-    state, path = load_newest([second, first], passed_over=passed) or ({}, Path())
+    state, path = load_newest([second, first], skipped=passed) or ({}, Path())
     assert (state["epoch"], state["track"]["reference"], path.read_bytes(), passed) == (3, 0.5, b"three", [])
     assert state["outputs"].tolist() == [[1.0], [2.0]]
     path.write_bytes(b"other")
-    state, path = load_newest([second, first], passed_over=passed) or ({}, Path())
+    state, path = load_newest([second, first], skipped=passed) or ({}, Path())
     assert (state["epoch"], path.parent, passed) == (
         1,
         first,
         ["checkpoint skipped: second/checkpoint_3.own: its content has changed since it was written"],
     )
     (first / STATE).write_bytes(b"no zip file")
-    assert load_newest([first], passed_over=passed) is None
+    assert load_newest([first], skipped=passed) is None
     AttemptFolder(second).remove_checkpoints()
     assert not list(second.iterdir())
 

@@ -37,10 +37,10 @@ def save(folder: Path, state: dict[str, Any]) -> None:
             one.unlink()
 
 
-def load_newest(folders: Iterable[Path], *, passed_over: list[str]) -> tuple[dict[str, Any], Path] | None:
+def load_newest(folders: Iterable[Path], *, skipped: list[str]) -> tuple[dict[str, Any], Path] | None:
     """Return the newest complete state written by `save`, and the function's file; `folders` are newest first.
 
-    A message about each damaged checkpoint is appended to `passed_over`.
+    A message about each damaged checkpoint is appended to `skipped`.
     """
     for folder in folders:
         path = folder / STATE
@@ -53,11 +53,11 @@ def load_newest(folders: Iterable[Path], *, passed_over: list[str]) -> tuple[dic
             own = folder / state["file"]
             whole = own.stat().st_size == state["bytes"] and _crc32(own) == state["crc32"]
         except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-            passed_over.append(f"checkpoint skipped: {folder.name}/{path.name}: {error}")
+            skipped.append(f"checkpoint skipped: {folder.name}/{path.name}: {error}")
             continue
         if whole:
             return state, own
-        passed_over.append(
+        skipped.append(
             f"checkpoint skipped: {folder.name}/{own.name}: its content has changed since it was written"
         )
     return None

@@ -202,7 +202,7 @@ class _Training:
         }
 
     def _resume(self) -> dict[str, Any] | None:
-        found = load_newest((Path(folder) for folder in self._spec.resume_from), passed_over=self._warnings)
+        found = load_newest((Path(folder) for folder in self._spec.resume_from), skipped=self._warnings)
         if found is None:
             return None
         state, path = found
