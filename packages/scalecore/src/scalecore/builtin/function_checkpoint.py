@@ -57,9 +57,7 @@ def load_newest(folders: Iterable[Path], *, skipped: list[str]) -> tuple[dict[st
             continue
         if whole:
             return state, own
-        skipped.append(
-            f"checkpoint skipped: {folder.name}/{own.name}: its content has changed since it was written"
-        )
+        skipped.append(f"checkpoint skipped: {folder.name}/{own.name}: its content has changed since it was written")
     return None
 
 
