@@ -17,12 +17,12 @@ from scalecore.api.engine import MeasuredOnTestData
 from scalecore.api.errors import RefusedError
 from scalecore.api.files import plain, write_json, write_text
 from scalecore.api.predictions import Predictions, read_predictions, trial_predictions
+from scalecore.api.statistics import MIN_SEEDS, Estimate, difference, margin_of, mean, one_training, verdict
 from scalecore.api.trials import StudyEnd, TrialRecord, TrialState
 from scalecore_promotion.confirmation_text import markdown
 from scalecore_promotion.measure import measure, rules_on
 from scalecore_promotion.open_study import OpenStudy
 from scalecore_promotion.retrain import Retrained, RetrainFolder, Retraining, retrain
-from scalecore_promotion.statistics import MIN_SEEDS, Estimate, difference, margin_of, mean, one_training, verdict
 
 Losses = npt.NDArray[np.float64]
 

@@ -18,13 +18,13 @@ from scalecore.api.analysis import AnalysisResult, TrainingContext
 from scalecore.api.engine import StudyState, by_name, content_hash, forecast, read_state
 from scalecore.api.errors import RefusedError
 from scalecore.api.predictions import trial_predictions
+from scalecore.api.statistics import MIN_SEEDS, Estimate, difference, margin_of, mean, verdict
 from scalecore.api.studies import StudyFolder
 from scalecore.api.trials import StudyEnd, StudyView, TrialRecord, TrialState
 from scalecore_promotion.nearest_shape import nearest_shape
 from scalecore_promotion.open_study import open_study
 from scalecore_promotion.options import CrossBudgetOptions
 from scalecore_promotion.retrain import RetrainFolder, Retraining, retrain
-from scalecore_promotion.statistics import MIN_SEEDS, Estimate, difference, margin_of, mean, verdict
 
 
 @frozen(kw_only=True, eq=False)

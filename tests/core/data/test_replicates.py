@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from scalecore_promotion.statistics import Estimate, difference, margin_of, mean, one_training, verdict
+from scalecore.api.statistics import Estimate, difference, margin_of, mean, one_training, verdict
 
 SEEDS, WINDOWS = 5, 200
 

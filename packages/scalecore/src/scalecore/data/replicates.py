@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
-from scalecore.api.statistics import BOOTSTRAP_SEED, MIN_BLOCKS, block_length, resampled_indices
+from scalecore.data.bootstrap import BOOTSTRAP_SEED, MIN_BLOCKS, block_length, resampled_indices
 
 MIN_SEEDS = 3
 """With fewer seeds the verdict on a difference is `inconclusive`."""
