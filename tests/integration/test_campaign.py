@@ -70,7 +70,7 @@ def test_a_killed_campaign_resumes_and_skips_complete_studies(campaign: Study) -
 def test_only_selects_studies_and_a_larger_total_continues_them(campaign: Study) -> None:
     """`--only` accepts a part of the label; a larger total continues a complete study."""
     done = campaign.run("--only", "horizon-2")
-    assert f"analyses not run: 1 of 2 studies are incomplete: {LABELS[0]}" in done.stdout.splitlines()
+    assert "analyses not run: --only runs studies; without it, the same command runs the analyses" in done.stdout
     second = Study(campaign.root, {"name": f"tiny/{LABELS[1]}"})
     assert not (campaign.folder / LABELS[0]).exists()
     assert sorted(second.finished()) == [0, 1]
@@ -80,6 +80,47 @@ def test_only_selects_studies_and_a_larger_total_continues_them(campaign: Study)
 
     wrong = campaign.run("--only", "horizon-9", code=2)
     assert wrong.stderr == f"--only horizon-9: the campaign tiny has no such study; it has {', '.join(LABELS)}\n"
+
+
+def test_a_job_array_runs_each_study_in_a_process_of_its_own(campaign: Study) -> None:
+    """Jobs that run at once lose no entry of the index, no row of the shared table and no failure; the command without
+    `--only` then runs the analyses once.
+    """
+    campaign.experiment["sweep"] = {"seed": [1, 2], "dataset.target.horizon": [1, 700]}
+    campaign.experiment["loggers"] = ["files", "csv"]
+    campaign.write()
+    labels = campaign.cli("check", str(campaign.file), "--labels").stdout.splitlines()
+    assert labels == ["seed-1_horizon-1", "seed-1_horizon-700", "seed-2_horizon-1", "seed-2_horizon-700"]
+    jobs = [campaign.start("--only", label) for label in labels]
+    outputs = [job.communicate(timeout=300)[0] for job in jobs]
+    assert [job.returncode for job in jobs] == [0, 4, 0, 4], outputs
+
+    rows = json.loads(campaign.cli("status", str(campaign.file), "--json").stdout)["studies"]
+    assert [(row["study"], row["state"]) for row in rows] == list(zip(labels, ["completed", "failed"] * 2, strict=True))
+    with (campaign.folder / "experiment_results.csv").open() as file:
+        trials = [(row["experiment"], row["trial"]) for row in csv.DictReader(file)]
+    assert sorted(trials) == [(f"tiny-{label}", str(number)) for label in labels[::2] for number in (0, 1)]
+    assert all(row["reason"] in output for row, output in list(zip(rows, outputs, strict=True))[1::2])
+    assert not (campaign.folder / "analyses").exists()
+
+    campaign.experiment["sweep"]["dataset.target.horizon"] = [1, 2]
+    campaign.write()
+    others = [campaign.start("--only", f"seed-{seed}_horizon-2") for seed in (1, 2)]
+    outputs = [job.communicate(timeout=300)[0] for job in others]
+    assert [job.returncode for job in others] == [0, 0], outputs
+    with (campaign.folder / "tiny_results.csv").open() as file:
+        assert [row["state"] for row in csv.DictReader(file)] == ["completed"] * 4
+    last = campaign.run().stdout.splitlines()
+    assert sum(line.endswith(": complete, skipped") for line in last) == 4
+    analysed = json.loads((campaign.folder / "analyses" / "coverage" / "result.json").read_text())
+    assert len(analysed["studies"]) == 4
+
+
+def test_labels_are_for_campaigns(study: Study) -> None:
+    """The option is refused for a single study."""
+    study.write()
+    done = study.cli("check", str(study.file), "--labels", code=2)
+    assert done.stderr == "--labels lists the studies of a campaign, but this file has no `sweep`\n"
 
 
 def test_a_refused_study_is_recorded_and_the_next_one_runs(campaign: Study) -> None:

@@ -51,19 +51,23 @@ def test_a_low_limit_of_open_files_is_reported() -> None:
 
 
 def test_another_run_on_the_machine_is_found(tmp_path: Path) -> None:
-    """With its process and folder; a read-only command does not count."""
+    """With its process and folder; a read-only command does not count, nor a program that starts a run."""
     script = tmp_path / "scalecore"
     script.write_text("print('up', flush=True)\nimport time\ntime.sleep(60)\n")
 
-    def start(*words: str) -> subprocess.Popen[str]:
+    def start(*words: str, by: str = sys.executable) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, str(script), *words], stdout=subprocess.PIPE, text=True, cwd=tmp_path
+            [by, str(script), *words],
+            executable=sys.executable,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
         )
         assert process.stdout is not None
         assert process.stdout.readline() == "up\n"
         return process
 
-    runs = [start("run", "spy.yaml"), start("status", "spy.yaml")]
+    runs = [start("run", "spy.yaml"), start("status", "spy.yaml"), start("run", "spy.yaml", by="srun")]
     try:
         found = [folder for _, folder in other_runs() if folder == str(tmp_path)]
         assert found == [str(tmp_path)]

@@ -7,11 +7,13 @@ complete studies and resumes the others.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import frozen
+from filelock import FileLock
 
 from scalecore.api.analysis import TrainingContext
 from scalecore.api.errors import (
@@ -32,6 +34,7 @@ from scalecore.config.load import read_tree
 from scalecore.planning.continuation import compare_study
 from scalecore.planning.plan import silent
 from scalecore.store.layout import CAMPAIGN, StudyFolder, is_file, output_folder
+from scalecore.store.lock import runner_of
 from scalecore.store.state import read_state
 from scalecore.study.dry_run import Foreseen, foresee
 from scalecore.study.repeated_failures import no_result
@@ -110,7 +113,7 @@ def _selected(study: CampaignStudy, text: str) -> bool:
 
 def is_complete(study: CampaignStudy) -> bool:
     """Whether the study ended with all the trials of the file, under the settings of the file."""
-    folder = StudyFolder(output_folder(study.resolved.experiment))
+    folder = _folder(study)
     if not folder.journal.exists():
         return False
     state = read_state(folder.journal)
@@ -166,7 +169,8 @@ def run_campaign(
 
     If a study is refused, fails or times out, the next one runs, and the campaign's index keeps the reason. A stopped
     study ends the campaign. All studies are planned before the first one runs, so that a mistake in the last one is
-    reported at once; if none can run, an error is raised and nothing is written. `say` prints one line.
+    reported at once; if none can run, an error is raised, and nothing is written except the reasons of studies that
+    `only` selects. `say` prints one line.
     """
     studies = select(campaign, only)
     ends: dict[str, ExitCode] = {}
@@ -182,10 +186,13 @@ def run_campaign(
     _, found = plan_campaign(open_ones, allow_changed_code=training.allow_changed_code, say=before)
     refused |= found
     if refused and len(refused) == len(studies):
+        if only:  # one job of several: the others run
+            index = _Index(campaign, selected=studies)
+            for study in studies:
+                index.note(study, str(refused[study.label]), code=refused[study.label].exit_code)
         raise none_to_run(refused, of=len(studies))
     for label, refusal in refused.items():
         say(f"{label} cannot run, the other studies can: {refusal}")
-    campaign.folder.mkdir(parents=True, exist_ok=True)
     index = _Index(campaign, selected=studies)
     for position, study in enumerate(studies, start=1):
         label, head = study.label, f"[{position}/{len(studies)}] {study.label}"
@@ -197,16 +204,17 @@ def run_campaign(
         try:
             # A refused study is tried too: the reason may no longer apply.
             ends[label] = run_study(study.loaded, study.resolved, training, say=say).exit_code
+            index.note(study, None, code=ends[label])
         except ScalecoreError as error:
             say(f"{head}: failed: {error}")
             ends[label] = error.exit_code
-            index.note(label, str(error), code=error.exit_code)
+            index.note(study, str(error), code=error.exit_code)
         except Exception as error:
             # A bug in one study must not stop the others, but its traceback is needed.
             traceback.print_exc()
             say(f"{head}: failed: {type(error).__name__}: {error}")
             ends[label] = ExitCode.UNEXPECTED
-            index.note(label, f"{type(error).__name__}: {error}", code=ExitCode.UNEXPECTED)
+            index.note(study, f"{type(error).__name__}: {error}", code=ExitCode.UNEXPECTED)
         if ends[label] is ExitCode.STOPPED:
             break
     return ends
@@ -239,32 +247,58 @@ def find_campaign(path: Path) -> CampaignIndex | None:
     return CampaignIndex(name=content.name, path=folder, studies=tuple(entries))
 
 
+def campaign_lock(folder: Path) -> FileLock:
+    """The lock of the files that all studies of a campaign share."""
+    return FileLock(folder / f".{CAMPAIGN}.lock")
+
+
 class _Index:
-    """The file that lists the studies of a campaign, rewritten after each failure."""
+    """The file that lists the studies of a campaign. Several processes may run studies of one campaign, so each change
+    reads the file and replaces it under a lock.
+    """
 
     def __init__(self, campaign: Campaign, *, selected: Sequence[CampaignStudy]) -> None:
         """Begun studies of an earlier version of the file stay listed, after those of the file.
 
-        A study that failed before and is not `selected` now keeps its reason.
+        A study that failed before and is not `selected` now keeps its reason, and so does one that another process
+        runs.
         """
         self._campaign = campaign
-        before = find_kept(campaign.folder / CAMPAIGN, CampaignFile)
-        old = {} if before is None else {one.label: one for one in before.studies}
-        runs = {study.label for study in selected}
-        self._entries: dict[str, EntryFile] = {}
-        for study in campaign.studies:
-            problem = old[study.label].problem if study.label in old and study.label not in runs else None
-            self._entries[study.label] = EntryFile(label=study.label, values=dict(study.values), problem=problem)
-        for label, one in old.items():
-            if label not in self._entries and StudyFolder(campaign.folder / label).journal.exists():
-                self._entries[label] = one
-        self._write()
+        campaign.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = campaign_lock(campaign.folder)
+        runs = {study.label for study in selected if runner_of(_folder(study)) is None}
+        with self._changed() as problems:
+            for label in runs:
+                problems[label] = None
 
-    def note(self, label: str, reason: str, *, code: ExitCode) -> None:
-        """Keep why a study failed."""
-        self._entries[label] = evolve(self._entries[label], problem=ProblemFile(reason=reason, code=int(code)))
-        self._write()
+    def note(self, study: CampaignStudy, reason: str | None, *, code: ExitCode) -> None:
+        """Keep why a study failed; None if it did not. A study that another process runs did not fail."""
+        if reason is not None and runner_of(_folder(study)) is not None:
+            return
+        with self._changed() as problems:
+            problems[study.label] = None if reason is None else ProblemFile(reason=reason, code=int(code))
 
-    def _write(self) -> None:
-        content = CampaignFile(name=self._campaign.name, studies=tuple(self._entries.values()))
-        write_json(self._campaign.folder / CAMPAIGN, content)
+    @contextmanager
+    def _changed(self) -> Iterator[dict[str, ProblemFile | None]]:
+        """Yield the problem of each study, and write the file with the changed ones."""
+        file = self._campaign.folder / CAMPAIGN
+        with self._lock:
+            before = find_kept(file, CampaignFile)
+            old = {} if before is None else {one.label: one for one in before.studies}
+            problems = {label: one.problem for label, one in old.items()}
+            yield problems
+            entries = [
+                EntryFile(label=study.label, values=dict(study.values), problem=problems.get(study.label))
+                for study in self._campaign.studies
+            ]
+            own = {entry.label for entry in entries}
+            entries += [
+                one
+                for label, one in old.items()
+                if label not in own and StudyFolder(self._campaign.folder / label).journal.exists()
+            ]
+            write_json(file, CampaignFile(name=self._campaign.name, studies=entries))
+
+
+def _folder(study: CampaignStudy) -> StudyFolder:
+    return StudyFolder(output_folder(study.resolved.experiment))

@@ -41,8 +41,8 @@ def table_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [*table, *_reasons(rows)]
 
 
-def write_tables(campaign: CampaignIndex) -> None:
-    """Write `NAME_results.csv` and `NAME_results.md` to the campaign's folder."""
+def write_tables(campaign: CampaignIndex) -> list[dict[str, Any]]:
+    """Write `NAME_results.csv` and `NAME_results.md` to the campaign's folder; return their rows."""
     rows = campaign_rows(campaign)
     flat = [
         {key: value for key, value in row.items() if key not in ("values", "interval", "shape")}
@@ -60,6 +60,7 @@ def write_tables(campaign: CampaignIndex) -> None:
     lines += ["| " + " | ".join(escaped(_cell(row, name)) for name in SHOWN) + " |" for row in rows]
     lines += [f"\n{escaped(text)}" for text in _reasons(rows)]
     write_text(campaign.path / f"{campaign.name}_results.md", f"# {campaign.name}\n\n" + "\n".join(lines) + "\n")
+    return rows
 
 
 def _reasons(rows: Sequence[Mapping[str, Any]]) -> list[str]:

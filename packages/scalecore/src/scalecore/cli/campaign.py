@@ -21,18 +21,20 @@ if TYPE_CHECKING:
 
 def run_all(campaign: Campaign, training: TrainingContext, *, only: Sequence[str]) -> ExitCode:
     """Run the campaign, print its table, and return the worst exit code of its studies."""
-    from scalecore.campaign.run import find_campaign, run_campaign, worst
-    from scalecore.campaign.table import campaign_rows, table_lines, write_tables
+    from scalecore.campaign.run import campaign_lock, find_campaign, run_campaign, worst
+    from scalecore.campaign.table import table_lines, write_tables
 
     ends = run_campaign(campaign, training, only=only, say=print_line)
-    index = find_campaign(campaign.folder)
-    assert index is not None
-    write_tables(index)
-    rows = campaign_rows(index)
+    with campaign_lock(campaign.folder):  # the last of several jobs writes the table with all ends
+        index = find_campaign(campaign.folder)
+        assert index is not None
+        rows = write_tables(index)
     click.echo()
     click.echo("\n".join(table_lines(rows)))
     click.echo(f"folder: {campaign.folder}")
-    if campaign.analyses:
+    if campaign.analyses and only:
+        click.echo("analyses not run: --only runs studies; without it, the same command runs the analyses")
+    elif campaign.analyses:
         _analyse(campaign, index, rows, training)
     return worst(ends.values())
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     help="Format of problems: `file:line:column: message`, JSON, or annotations of GitHub workflows.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option("--labels", is_flag=True, help="Print only the labels of a campaign's studies, one per line, for --only.")
 @plugin_options
 @click.pass_context
 def check(
@@ -37,6 +38,7 @@ def check(
     *,
     form: str,
     as_json: bool,
+    labels: bool,
     no_plugins: bool,
     block: tuple[str, ...],
 ) -> None:
@@ -53,11 +55,12 @@ def check(
       scalecore check experiment.yaml
       scalecore check experiment.yaml search.trials=5 --json
       scalecore check experiment.yaml --format github
+      scalecore check campaign.yaml --labels
     """
     if gc.isenabled():  # nearly all objects live until the end; garbage collection would take 5 %
         gc.disable()
         ctx.call_on_close(gc.enable)
-    from scalecore.api.errors import ScalecoreError
+    from scalecore.api.errors import ExperimentError, ScalecoreError
     from scalecore.campaign.load import load_campaign
     from scalecore.config.messages import ComponentsError, ExperimentFileError
     from scalecore.planning.check_names import refuse_missing_trainer
@@ -86,6 +89,11 @@ def check(
     studies = [] if isinstance(found, tuple) else [study.label for study in found.studies]
     resolved = found[1] if isinstance(found, tuple) else found.studies[0].resolved
     warn_left_out(found)
+    if labels:
+        if isinstance(found, tuple):
+            raise ExperimentError("--labels lists the studies of a campaign, but this file has no `sweep`")
+        click.echo("\n".join(studies))
+        return
     if form == "json":
         components = {role: [_as_json(one) for one in ones] for role, ones in _roles(resolved).items()}
         click.echo(json.dumps({"file": file, "ok": True, "studies": studies, "components": components}, indent=2))

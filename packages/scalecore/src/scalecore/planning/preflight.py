@@ -66,9 +66,10 @@ def other_runs() -> list[tuple[int, str]]:
 
 
 def _is_run(command: Sequence[str]) -> bool:
-    """Return True for `scalecore run ...` and `python -m scalecore run ...`."""
+    """Return True for `scalecore run ...` and `python -m scalecore run ...`, not for `srun scalecore run ...`."""
     for at, word in enumerate(command[:-1]):
-        started = Path(word).name == "scalecore" and (at <= 1 or command[at - 1] == "-m")
+        interpreted = at == 1 and "python" in Path(command[0]).name
+        started = Path(word).name == "scalecore" and (at == 0 or interpreted or command[at - 1] == "-m")
         if started and command[at + 1] == "run":
             return True
     return False
