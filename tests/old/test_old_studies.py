@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import shutil
@@ -169,11 +170,17 @@ def test_g28_a_moved_and_renamed_study_of_0_1_is_used_after_its_search(moved: Pr
 
 
 def test_export_writes_the_table_of_0_1_again(project: Project) -> None:
-    """From the studies' folders, each trial once, also if repeated."""
+    """From the studies' folders, each trial once, also if repeated; the columns of 0.1 stay, new ones follow."""
     table = project.path / "studies" / "experiment_results.csv"
-    before = sorted(table.read_text().splitlines())
+    before = list(csv.reader(table.read_text().splitlines()))
     table.unlink()
     for _ in range(2):
         done = project.scalecore("export", "csv", project.path / "studies")
         assert done.returncode == 0, done.stderr
-    assert sorted(table.read_text().splitlines()) == before
+    rows = list(csv.reader(table.read_text().splitlines()))
+    width = len(before[0])
+    assert rows[0][:width] == before[0]
+    assert rows[0][width : width + 4] == ["target", "threshold", "tier", "auc"]
+    assert sorted(row[:width] for row in rows) == sorted(before)
+    rates = rows[0].index("learning_rate")
+    assert all(row[rates] and row[width] for row in rows)

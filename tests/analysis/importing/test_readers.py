@@ -174,6 +174,16 @@ def test_the_table_of_scalecore_identifies_its_data(tmp_path: Path) -> None:
     assert (found.fingerprint, found.hash) == (None, None)
 
 
+def test_the_table_of_scalecore_has_hyper_parameters(tmp_path: Path) -> None:
+    """Its columns of the label and the result are no parameters; in another table a threshold may be one."""
+    own = "trial,status,value,d_model,data_checksum,hash,target,threshold,tier,auc,learning_rate\n"
+    own += "0,completed,0.5,64,abc,def,CLOSE >= 1,0.01,a25,0.7,0.001\n"
+    (found,) = read(tmp_path, "own.csv", own)
+    assert found.values == {"d_model": "64", "learning_rate": "0.001"}
+    (found,) = read(tmp_path, "other.csv", "trial,value,threshold\n0,0.5,0.3\n")
+    assert found.values == {"threshold": "0.3"}
+
+
 def test_a_folder_includes_all_files_below_it(tmp_path: Path) -> None:
     """Tables too; trial files of a study take precedence over its summaries, and links to parents are not followed."""
     study = tmp_path / "20M" / "spy"

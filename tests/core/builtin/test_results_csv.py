@@ -9,6 +9,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
+from attrs import evolve
+
 from scalecore.api.logger import LoggerContext
 from scalecore.api.space import Architecture
 from scalecore.api.trials import StudyView, TrialState
@@ -30,8 +33,9 @@ def logger(path: Path) -> CsvLogger:
 
 
 def test_a_row_has_architecture_and_result(study: Make, tmp_path: Path) -> None:
-    """It also has timestamp, budget, horizon, status, duration, value and data checksum."""
-    view = study([trial(0, 0.25, hardware={"temperature": {"mean": 60.0, "max": 71.5}})])
+    """Columns of version 0.1 come first, then target, threshold, tier, AUC and all hyper-parameters."""
+    best = {"epoch": 3, "val_loss": 0.25, "auc": 0.625}
+    view = study([trial(0, 0.25, hardware={"temperature": {"mean": 60.0, "max": 71.5}}, best=best)])
     path = tmp_path / "results.csv"
     logger(path).trial_finished(view.trials[0], view)
     (row,) = rows_of(path)
@@ -53,7 +57,88 @@ def test_a_row_has_architecture_and_result(study: Make, tmp_path: Path) -> None:
         "thermal_max": "71.5",
         "hash": "hash-0",
         "reason": "",
+        "target": view.plan.data.target.text,
+        "threshold": "",
+        "tier": "",
+        "auc": "0.625",
+        "learning_rate": "0.001",
+        "epochs": "50",
     }
+    assert list(row)[-7:] == ["reason", "target", "threshold", "tier", "auc", "learning_rate", "epochs"]
+
+
+def test_the_tier_comes_from_the_details_of_the_dataset(study: Make, tmp_path: Path) -> None:
+    """The threshold is that of the target; datasets and targets without one have empty cells."""
+    view = study([trial(0, 0.5)])
+    data = view.plan.data
+    target = evolve(data.target, threshold=0.005)
+    data = evolve(data, details={**data.details, "tier": "a25"}, target=target)
+    path = tmp_path / "results.csv"
+    logger(path).study_started(evolve(view, plan=evolve(view.plan, data=data)))
+    (row,) = rows_of(path)
+    assert (row["tier"], row["threshold"], row["auc"]) == ("a25", "0.005", "")
+
+
+def test_a_hyper_parameter_with_the_name_of_a_column_has_a_prefix(study: Make, tmp_path: Path) -> None:
+    """A training function may declare any name."""
+    view = study([trial(0, 0.5, hyperparameters={"threshold": 0.3, "width": 7, "note": "=1+1"})])
+    path = tmp_path / "results.csv"
+    logger(path).study_started(view)
+    (row,) = rows_of(path)
+    assert (row["threshold"], row["hyperparameters.threshold"]) == ("", "0.3")
+    assert (row["width"], row["hyperparameters.width"], row["note"]) == ("16", "7", "'=1+1")
+
+
+OLD = ["timestamp", "experiment", "study", "budget", "horizon", "trial", "status", "value", "metric", "duration"]
+OLD += ["width", "depth", "param_count", "data_checksum", "thermal_max", "hash", "reason"]
+
+
+def as_version_0_1(path: Path) -> None:
+    """Remove the columns that version 0.1 did not write."""
+    rows = rows_of(path)
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, OLD, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def test_a_resumed_study_completes_the_rows_of_version_0_1(study: Make, tmp_path: Path) -> None:
+    """All its rows get the new columns; old columns keep place and order, other studies' rows stay."""
+    path = tmp_path / "results.csv"
+    whole, other = study([trial(0, 0.7), trial(1, 0.6)]), study([trial(0, 0.9)], name="other")
+    logger(path).study_started(other)
+    logger(path).study_started(study(whole.trials[:1]))
+    as_version_0_1(path)
+    assert list(differences(path, other)) == []
+    logger(path).study_started(whole)
+    rows = rows_of(path)
+    assert list(rows[0]) == [*OLD, "target", "threshold", "tier", "auc", "learning_rate", "epochs"]
+    assert [(row["experiment"], row["trial"], row["learning_rate"]) for row in rows] == [
+        ("other", "0", ""),
+        ("walk", "0", "0.001"),
+        ("walk", "1", "0.002"),
+    ]
+    assert list(differences(path, whole)) == list(differences(path, other)) == []
+
+
+def test_a_changed_hyper_parameter_in_the_table_is_a_difference(study: Make, tmp_path: Path) -> None:
+    """`verify` compares the new columns too."""
+    path = tmp_path / "results.csv"
+    view = study([trial(0, 0.7)])
+    logger(path).study_started(view)
+    path.write_text(path.read_text().replace(",0.001,50", ",0.002,50"))
+    assert list(differences(path, view)) == ["results.csv has another row of trial 0"]
+
+
+def test_pandas_reads_a_number_for_each_hyper_parameter(study: Make, tmp_path: Path) -> None:
+    """Columns are the same for all trials of a study; a name in several studies is one column."""
+    path = tmp_path / "results.csv"
+    logger(path).study_started(study([trial(0, 0.7), trial(1, state="failed", reason="killed")]))
+    logger(path).study_started(study([trial(0, 0.5, hyperparameters={"momentum": 0.9, "epochs": 3})], name="other"))
+    table = pd.read_csv(path)
+    assert list(table.columns[-3:]) == ["learning_rate", "epochs", "momentum"]
+    assert table["learning_rate"].tolist()[:2] == [0.001, 0.002]
+    assert table["epochs"].tolist() == [50, 50, 3]
 
 
 def test_g21_a_missing_value_is_an_empty_cell(study: Make, tmp_path: Path) -> None:
@@ -109,7 +194,7 @@ def test_studies_of_different_families_share_a_table(study: Make, tmp_path: Path
     assert list(first) == list(second)
     shown = [[row[name] for name in ("experiment", "budget", "width", "depth", "kernel")] for row in (first, second)]
     assert shown == [["one", "2M", "16", "2", ""], ["other", "20M", "", "9", "3"]]
-    assert list(first)[-2:] == ["hash", "reason"]
+    assert list(first)[-8:-4] == ["hash", "reason", "target", "threshold"]
 
 
 def test_other_rows_stay(study: Make, tmp_path: Path) -> None:

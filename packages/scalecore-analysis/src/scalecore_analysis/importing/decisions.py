@@ -58,20 +58,23 @@ def judge(
 ) -> list[Decision]:
     """A verdict for each record, in order. `other_data` also accepts results on other data (G07)."""
     known = dict.fromkeys(state.imported, "already imported")
-    verdicts = []
-    for record in records:
+    found: dict[int, Decision] = {}
+    # Of equal observations the one with a seed is taken, because only its hash can be verified: a table has none.
+    for index in sorted(range(len(records)), key=lambda index: records[index].seed is None):
+        record = records[index]
         try:
             verdict = _judge(record, plan=plan, shapes=shapes, state=state, other_data=other_data)
         except _Refused as refusal:
-            verdicts.append(Decision(record=record, verdict="refused", reason=str(refusal)))
+            found[index] = Decision(record=record, verdict="refused", reason=str(refusal))
             continue
         own = state.hashes.get(record.hash or "")
         reason = known.get(verdict.key) or (f"trial {own} of this study" if own is not None else None)
         if reason is not None:
             verdict = _duplicate(verdict, reason)
         known.setdefault(verdict.key, f"same as {record.source}")
-        verdicts.append(verdict)
-    # A table of the logger `csv` contains the hashes and values of trials, but not all parameters.
+        found[index] = verdict
+    verdicts = [found[index] for index in range(len(records))]
+    # A table of the logger `csv` of version 0.1 contains the hashes and values of trials, but not all parameters.
     whole: dict[tuple[str | None, float | None], str] = {
         (one.record.hash, one.record.value): one.record.source
         for one in verdicts

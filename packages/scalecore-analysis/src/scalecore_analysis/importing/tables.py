@@ -43,6 +43,10 @@ MEASURED = re.compile(
     re.IGNORECASE,
 )
 """Columns without a prefix that are results or notes, not settings of a trial."""
+OF_THE_LABEL = frozenset({"target", "threshold"})
+"""Columns of scalecore's table that describe the label."""
+CHECKSUM = "data_checksum"
+"""A column that only scalecore's table has together with `hash`."""
 MISSING = frozenset({"", "nan", "none", "null", "na", "n/a"})
 
 
@@ -88,9 +92,9 @@ def _trial(row: Iterable[tuple[tuple[str, str], str]]) -> dict[str, Any]:
             trial[place] |= _nested(cell)
         else:
             trial[place][name] = {"true": True, "false": False}.get(cell.strip().lower(), cell.strip())
-    # In scalecore's table, which has a hash, the checksum covers data, target and split.
-    if "hash" in trial and "data_checksum" in trial["user_attrs"]:
-        trial["user_attrs"]["data"] = {"fingerprint": trial["user_attrs"]["data_checksum"]}
+    # In scalecore's table the checksum covers data, target and split.
+    if "hash" in trial and CHECKSUM in trial["user_attrs"]:
+        trial["user_attrs"]["data"] = {"fingerprint": trial["user_attrs"][CHECKSUM]}
     return trial
 
 
@@ -98,8 +102,9 @@ def _places(header: Sequence[str]) -> list[tuple[str, str]]:
     """The place and name of each column in a trial; a column that contains a whole mapping has no name."""
     found = [_place(name) for name in header]
     prefixed = any(place is not None and place[0] == "params" for place in found)
+    attributes = OF_THE_LABEL if {"hash", CHECKSUM} <= set(header) else frozenset()
     return [
-        place or ("user_attrs" if prefixed or MEASURED.search(name) else "params", name)
+        place or ("user_attrs" if prefixed or name in attributes or MEASURED.search(name) else "params", name)
         for place, name in zip(found, header, strict=True)
     ]
 

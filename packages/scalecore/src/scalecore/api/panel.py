@@ -22,8 +22,9 @@ class Panel:
     Compute `labels` from raw columns, before any transform (guard G06). They are NaN for the rows at the end, whose
     future is unknown. `look_back` is the largest number of earlier rows from which a feature is computed (0 for raw
     columns), so that the purge between splits can cover it. `details` is stored with the study unchanged; the plan
-    shows the lines under its key `notes`. `flags` are the dataset's warnings about its rows, each with `guard`, `kind`
-    and `text`; the plan shows them, and every trial record contains them.
+    shows the lines under its key `notes`, the table of the logger `csv` the value of `tier`. `flags` are the dataset's
+    warnings about its rows, each with `guard`, `kind` and `text`; the plan shows them, and every trial record contains
+    them.
     """
 
     name: str

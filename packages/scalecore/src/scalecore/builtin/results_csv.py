@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from scalecore.builtin.rewrite_schedule import Rewriting
 
 FIRST = ("timestamp", "experiment", "study", "budget", "horizon", "trial", "status", "value", "metric", "duration")
 LAST = ("param_count", "data_checksum", "thermal_max", "hash", "reason")
+ADDED = ("target", "threshold", "tier", "auc")
+"""Columns after those of version 0.1; the hyper-parameters follow."""
 KEY = ("experiment", "trial", "hash", "timestamp")
 """Columns that identify a row; they do not change when the study's folder is moved, renamed or copied."""
 
@@ -29,7 +31,8 @@ class CsvLogger(Logger):
 
     The table is shared by studies and therefore rewritten as a whole, every few seconds and at the end of a run.
 
-    Dimensions of the model become columns; studies of other model families add theirs. Missing values are empty cells.
+    Dimensions of the model and hyper-parameters become columns; studies with others add theirs. Missing values are
+    empty cells.
     """
 
     def __init__(self, options: CsvOptions, context: LoggerContext) -> None:
@@ -67,7 +70,7 @@ class CsvLogger(Logger):
                 # An older row of the same trial keeps its place and its additional columns.
                 rows[key] = {**rows.get(key, {}), **row}
             if list(rows.values()) != before:
-                _write(self._path, list(rows.values()))
+                _write(self._path, list(rows.values()), columns=_columns([*before[:1], *self._new]))
         self._new = []
 
 
@@ -84,14 +87,21 @@ def differences(path: Path, study: StudyView) -> Iterator[str]:
         key = _key(expected)
         if by_key[key] != 1:
             yield f"{path.name} has {by_key[key]} rows of trial {record.number}"
-        elif any(found[key].get(name, "") != text for name, text in expected.items() if name != "study"):
+        elif any(found[key].get(name, "") != expected[name] for name in _compared(expected, found[key])):
             yield f"{path.name} has another row of trial {record.number}"
 
 
+def _compared(expected: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+    """The columns to compare; an earlier version wrote a row without a target, and no column after `reason`."""
+    names = [name for name in expected if name != "study"]
+    return names if found.get(ADDED[0]) else names[: names.index(LAST[-1]) + 1]
+
+
 def _row(study: StudyView, record: TrialRecord) -> dict[str, str]:
+    """The cells of a trial by column, in the order of the columns."""
     data = study.plan.data
     temperature = record.hardware.quantities.get("temperature")
-    row = {
+    row: dict[str, object] = {
         "timestamp": record.ended,
         "experiment": study.name,
         "study": str(study.folder),
@@ -108,7 +118,13 @@ def _row(study: StudyView, record: TrialRecord) -> dict[str, str]:
         "thermal_max": temperature.max if temperature else None,
         "hash": record.hash,
         "reason": record.reason,
+        "target": data.target.text,
+        "threshold": data.target.threshold,
+        "tier": data.details.get("tier"),
+        "auc": None if record.best is None else record.best.metrics.get("auc"),
     }
+    for name, value in record.hyperparameters.items():
+        row[f"hyperparameters.{name}" if name in row else name] = value
     cells = {name: spreadsheet_cell(value) if isinstance(value, str) else value for name, value in row.items()}
     return {name: "" if value is None else str(value) for name, value in cells.items()}
 
@@ -128,10 +144,24 @@ def _read(path: Path) -> list[dict[str, str]]:
         return []
 
 
-def _write(path: Path, rows: list[dict[str, str]]) -> None:
-    middle = [name for row in rows for name in row if name not in FIRST and name not in LAST]
+def _columns(rows: Iterable[Mapping[str, str]]) -> list[str]:
+    """All columns: dimensions, and those of rows that come from no study, are before `LAST`, hyper-parameters after
+    `ADDED`."""
+    before: dict[str, None] = {}
+    after: dict[str, None] = {}
+    for row in rows:
+        names = list(row)
+        end = names.index(LAST[-1]) if LAST[-1] in row else len(names)
+        before |= dict.fromkeys(names[:end])
+        after |= dict.fromkeys(names[end:])
+    fixed = (*FIRST, *LAST, *ADDED)
+    middle = [name for name in before if name not in fixed]
+    return [*FIRST, *middle, *LAST, *ADDED, *(name for name in after if name not in fixed and name not in before)]
+
+
+def _write(path: Path, rows: list[dict[str, str]], *, columns: list[str]) -> None:
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, [*FIRST, *dict.fromkeys(middle), *LAST], restval="", lineterminator="\n")
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, text.getvalue(), durable=False)
