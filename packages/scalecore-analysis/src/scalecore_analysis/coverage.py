@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations, pairwise
-from typing import Any, get_args
+from typing import Any
 
 from scalecore.api.analysis import AnalysisResult
 from scalecore.api.space import Choice, levels
-from scalecore.api.trials import OriginKind, StudyView, TrialRecord, TrialState
+from scalecore.api.trials import StudyView, TrialRecord, TrialState
 from scalecore_analysis.edges import edges_of, is_numeric
 from scalecore_analysis.options import CoverageOptions
-from scalecore_analysis.studies import labelled
+from scalecore_analysis.studies import SEARCHED, labelled
 
 __all__ = ["CoverageAnalysis", "study_coverage"]
 
@@ -81,7 +81,7 @@ def study_coverage(study: StudyView, options: CoverageOptions) -> dict[str, Any]
             "redirected": sum(trial.origin.kind == "redirected" for trial in study.trials),
             "best on an edge": None if study.best is None else any(row["on edge"] for row in edges),
         },
-        "origins": {kind: sum(trial.origin.kind == kind for trial in study.trials) for kind in get_args(OriginKind)},
+        "origins": {kind: sum(trial.origin.kind == kind for trial in study.trials) for kind in SEARCHED},
         "marginal": _marginal(study, names, feasible),
         "pairwise": _pairwise(names, feasible, visits),
         "hyperparameters": _hyperparameters(study, options.bins),

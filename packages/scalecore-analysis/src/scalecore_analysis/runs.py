@@ -15,6 +15,10 @@ from scalecore.api.trials import StudyView, TrialRecord, TrialState
 
 __all__ = ["Configuration", "configurations", "metric_of"]
 
+FRESH = ("replicate", "transfer")
+"""Origins of trainings on fresh seeds, whatever analysis asked for them. A `final` training repeats a trial's own seed.
+"""
+
 
 @frozen(kw_only=True)
 class Configuration:
@@ -63,14 +67,15 @@ def configurations(study: StudyView, metric: str) -> list[Configuration]:
     """
     searched: dict[Any, list[TrialRecord]] = {}
     fresh: dict[Any, list[TrialRecord]] = {}
-    known = {record.hash for record in study.trials if record.origin.kind != "replicate"}
+    known = {record.hash for record in study.trials if record.origin.kind not in FRESH}
+    seen: set[str] = set()
     for record in (*study.trials, *study.confirmations):
-        if metric_of(record, metric) is None:
+        if metric_of(record, metric) is None or record.origin.kind == "final" or record.hash in seen:
             continue
+        seen.add(record.hash)  # one training counts once, however often it was recorded
         key = (record.architecture.id, tuple(sorted(record.hyperparameters.items())))
-        group = fresh if record.origin.kind == "replicate" and record.hash not in known else searched
-        if group is fresh or record.hash not in {one.hash for one in searched.get(key, ())}:
-            group.setdefault(key, []).append(record)
+        group = fresh if record.origin.kind in FRESH and record.hash not in known else searched
+        group.setdefault(key, []).append(record)
     found = []
     for key in dict.fromkeys([*searched, *fresh]):
         runs = fresh.get(key) or searched[key]

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import get_args
 
 from attrs import frozen
 
 from scalecore.api.space import Architecture
-from scalecore.api.trials import StudyView
+from scalecore.api.trials import OriginKind, StudyView
 
-__all__ = ["LISTED", "Ratio", "labelled", "listed", "ratios"]
+__all__ = ["LISTED", "SEARCHED", "Ratio", "labelled", "listed", "ratios"]
+
+SEARCHED = tuple(kind for kind in get_args(OriginKind) if kind not in ("transfer", "final"))
+"""Origins of trials of a search."""
 
 LISTED = 5
 """Maximum number of names in a sentence."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, get_args
+from typing import Any
 
 from scalecore.api.formatting import origin_text
 from scalecore.api.record_parts import EpochResult
-from scalecore.api.trials import OriginKind, TrialRecord, TrialState
+from scalecore.api.trials import TrialRecord, TrialState
 from scalecore_analysis.report.section import Row, Section, Subject, finite, numbers_text
+from scalecore_analysis.studies import SEARCHED
 
 __all__ = ["all_trials", "flags", "origins", "states"]
 
@@ -70,7 +71,7 @@ def origins(subject: Subject) -> Section:
     """The origins of trials and their results."""
     kinds: Counter[str] = Counter(trial.origin.kind for trial in subject.study.trials)
     rows: list[Row] = []
-    for kind in get_args(OriginKind):
+    for kind in SEARCHED:
         values = [float(t.value) for t in subject.completed if t.origin.kind == kind and t.value is not None]
         mean = sum(values) / len(values) if values else None
         rows.append({"origin": kind, "trials": kinds[kind], "completed": len(values)})

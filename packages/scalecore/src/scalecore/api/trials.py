@@ -74,7 +74,9 @@ class StudyEnd(StrEnum):
         return codes.get(self.value, ExitCode.COMPLETED)
 
 
-OriginKind = Literal["forced", "startup", "sampled", "redirected", "replicate", "imported"]
+OriginKind = Literal["forced", "startup", "sampled", "redirected", "replicate", "transfer", "final", "imported"]
+"""A `replicate` repeats a trial with a fresh seed, a `transfer` trains the best configuration of another budget, and a
+`final` trial is the one that `scalecore evaluate` evaluates."""
 
 
 @frozen(kw_only=True)
