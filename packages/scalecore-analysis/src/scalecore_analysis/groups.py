@@ -19,7 +19,17 @@ from scalecore.api.errors import RefusedError
 from scalecore.api.trials import StudyView
 from scalecore_analysis.comparable import identity_of
 
-__all__ = ["Group", "budget_groups", "comparable_groups", "differing_settings"]
+__all__ = [
+    "Group",
+    "Settings",
+    "budget_groups",
+    "comparable_groups",
+    "differing_settings",
+    "grid_settings",
+    "is_place",
+    "setting_text",
+    "settings_of",
+]
 
 LONGEST = 30
 """Maximum number of characters of a value in a label."""
@@ -83,9 +93,9 @@ def differing_settings(studies: Sequence[StudyView]) -> list[str]:
     """
     if not studies:
         return []
-    settings = [_settings(study) for study in studies]
+    settings = [settings_of(study) for study in studies]
     names = [name for name in dict.fromkeys(key for one in settings for key in one) if _is_choice(name)]
-    shapes = {f"model.{name}" for study in studies for name in _grid_names(study)}
+    shapes = {name for study in studies for name in grid_settings(study)}
     return [name for name in names if name not in shapes and len({repr(one.get(name)) for one in settings}) > 1]
 
 
@@ -105,7 +115,7 @@ def _parts(studies: Iterable[StudyView], *, key: Callable[[StudyView], Hashable]
 
 def _one_per_budget(part: Sequence[StudyView]) -> list[list[StudyView]]:
     """Separate studies with the same budget by all settings in which two such studies differ."""
-    settings = {id(study): _settings(study) for study in part}
+    settings = {id(study): settings_of(study) for study in part}
     separating: dict[str, None] = {}
     for first, second in _same_budget(part):
         ours, other = settings[id(first)], settings[id(second)]
@@ -143,7 +153,7 @@ def _size(study: StudyView) -> float:
 # --- settings and labels --------------------------------------------------------------------------------------------
 
 
-def _settings(study: StudyView) -> dict[str, object]:
+def settings_of(study: StudyView) -> Settings:
     """What may distinguish two studies, by dotted key, the most telling first.
 
     Components are named without their package. Target and split are those of the plan, with what `auto` stands for.
@@ -187,16 +197,17 @@ def _leaves(path: str, value: object) -> Iterator[tuple[str, object]]:
         yield path, value
 
 
-def _grid_names(study: StudyView) -> set[str]:
-    """The options of the model that hold values of its dimensions, or are lists of numbers."""
+def grid_settings(study: StudyView) -> set[str]:
+    """The options of the model that hold values of its dimensions, or are lists of numbers, by dotted key."""
     model = study.experiment["model"]
-    return {*study.plan.architectures.dimensions, *(key for key, value in model.items() if isinstance(value, list))}
+    names = {*study.plan.architectures.dimensions, *(key for key, value in model.items() if isinstance(value, list))}
+    return {f"model.{name}" for name in names}
 
 
 def _labelled(parts: Sequence[Sequence[StudyView]]) -> list[Group]:
     if len(parts) < 2:
         return [Group(label="", studies=tuple(part)) for part in parts]
-    settings = [[_settings(study) for study in part] for part in parts]
+    settings = [[settings_of(study) for study in part] for part in parts]
     common: list[Settings] = [
         {name: value for name, value in own[0].items() if all(name in one and one[name] == value for one in own)}
         for own in settings
@@ -213,7 +224,7 @@ def _labelled(parts: Sequence[Sequence[StudyView]]) -> list[Group]:
 
 
 def _differs(name: str, common: Sequence[Settings]) -> bool:
-    return len({_value(one[name]) if name in one else None for one in common}) > 1
+    return len({setting_text(one[name]) if name in one else None for one in common}) > 1
 
 
 def _telling(names: Sequence[str], common: Sequence[Settings]) -> list[str]:
@@ -224,7 +235,7 @@ def _telling(names: Sequence[str], common: Sequence[Settings]) -> list[str]:
 
     def always(name: str) -> bool:
         values = [one.get(name) for one in common]
-        if any(value is None or _is_place(value) for value in values):
+        if any(value is None or is_place(value) for value in values):
             return False
         return name in ALWAYS or (name.startswith("dataset.") and not any(isinstance(one, list) for one in values))
 
@@ -237,7 +248,7 @@ def _telling(names: Sequence[str], common: Sequence[Settings]) -> list[str]:
 
 def _text(chosen: Sequence[str], settings: Settings) -> str:
     """For example `horizon 3, tier a60`."""
-    return ", ".join(f"{_name(name, chosen)} {_value(settings[name])}" for name in chosen if name in settings)
+    return ", ".join(f"{_name(name, chosen)} {setting_text(settings[name])}" for name in chosen if name in settings)
 
 
 def _name(path: str, others: Sequence[str]) -> str:
@@ -252,19 +263,21 @@ def _name(path: str, others: Sequence[str]) -> str:
     return " ".join(parts)
 
 
-def _value(value: object) -> str:
+def setting_text(value: object) -> str:
+    """A value of `settings_of`, shortened."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, list):
-        text = " ".join(map(_value, value))
+        text = " ".join(map(setting_text, value))
         return text if len(text) <= LONGEST else f"({len(value)}) {text[:LONGEST]}..."
     if value is None:
         return "none"
-    text = PurePath(str(value)).name if _is_place(value) else str(value)
+    text = PurePath(str(value)).name if is_place(value) else str(value)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
-def _is_place(value: object) -> bool:
+def is_place(value: object) -> bool:
+    """Whether the value of a setting is the path of a file."""
     return isinstance(value, str) and (os.sep in value or "/" in value)
