@@ -48,7 +48,7 @@ class Longest:
             tables={"Trials": rows[: self.options.top]},
             data={"running": [list(s.running) for s in studies], "nan": float("nan")},
             notes=["A note."],
-            files={"page.html": "<html></html>", "figure.pdf": bytes([255])},
+            files={"page.html": "<html></html>", "figure.pdf": bytes([255]), "figures/a.svg": "", "figures/b.svg": "b"},
         )
 
 @hookimpl
@@ -121,7 +121,8 @@ def test_an_analysis_is_printed_and_stored(
         "## Trials\n\n"
         "| study | trial | seconds |\n|-------|------:|--------:|\n| one   |     0 |       0 |\n\n"
         "## Notes\n\n- A note.\n"
-        f"written to {folder}/analyses/longest: result.json, result.md, page.html, figure.pdf\n"
+        f"written to {folder}/analyses/longest: result.json, result.md, page.html, figure.pdf, "
+        "figures (2 files)\n"
     )
     stored = json.loads((output / "result.json").read_text(), parse_constant=pytest.fail)
     assert stored["options"] == {"top": 1, "loud": True}
@@ -131,6 +132,7 @@ def test_an_analysis_is_printed_and_stored(
     assert (output / "result.md").read_text() == done.stdout.rpartition("written to")[0]
     assert (output / "page.html").read_text() == "<html></html>"
     assert (output / "figure.pdf").read_bytes() == b"\xff"
+    assert (output / "figures" / "b.svg").read_text() == "b"
     assert (folder / "journal.jsonl").read_bytes() == before
 
 

@@ -19,7 +19,8 @@ class AnalysisResult:
 
     Every number is computed from trial records, which the result names (guard G13); missing values are None.
     The result page starts with `summary` and ends with `notes`; `data` is written as JSON. `files` contains further
-    files by name, as text or bytes, for instance a page with figures; they are written next to the result.
+    files by name, as text or bytes, for instance a page with figures; they are written next to the result, or in a
+    folder there, such as `figures/loss.svg`.
     """
 
     title: str

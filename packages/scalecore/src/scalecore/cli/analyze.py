@@ -70,7 +70,7 @@ def analyze(
     from scalecore.api.analysis import TrainingContext
     from scalecore.config.standalone import standalone_options
     from scalecore.store.layout import StudyFolder
-    from scalecore.views.analysis import analyse, output_folder_of, result_json, result_markdown, write_result
+    from scalecore.views.analysis import analyse, listing, output_folder_of, result_json, result_markdown, write_result
     from scalecore.views.read_study import read_studies
 
     paths, overrides = split_arguments(arguments, flags=flags_of(component))
@@ -88,7 +88,7 @@ def analyze(
     if not no_files and not dry_run:
         folder = output or output_folder_of(component.use, studies)
         written = write_result(analysed, folder)
-        click.echo(f"written to {folder}: {', '.join(path.name for path in written)}", err=as_json)
+        click.echo(f"written to {folder}: {listing(written, folder)}", err=as_json)
 
 
 def _list(registry: Registry) -> None:

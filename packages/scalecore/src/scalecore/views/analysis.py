@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -128,16 +129,34 @@ def write_result(analysed: Analysed, folder: Path) -> list[Path]:
     Raises `RefusedError` if the folder cannot be written.
     """
     contents: dict[str, str | bytes] = {"result.md": result_markdown(analysed), **analysed.result.files}
-    if strange := [name for name in contents if Path(name).name != name or name.startswith(".")]:
-        raise DataError(f"analysis {analysed.name!r} returned a file {strange[0]!r}, which is not a plain file name")
+    if strange := [name for name in contents if not _is_inside(name)]:
+        raise DataError(
+            f"analysis {analysed.name!r} returned a file {strange[0]!r}, which is neither a plain file name nor one in "
+            "a folder, such as 'figures/loss.svg'"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "result.json", result_json(analysed))
         for name, content in contents.items():
+            (folder / name).parent.mkdir(exist_ok=True)
             write_bytes(folder / name, content.encode() if isinstance(content, str) else content)
     except OSError as error:
         raise RefusedError(f"{folder}: the result cannot be written: {error.strerror}; use another --output") from None
     return [folder / name for name in ("result.json", *contents)]
+
+
+def listing(written: Sequence[Path], folder: Path) -> str:
+    """The files in `folder` by name, and the number of files in each folder there: `result.md, figures (3 files)`."""
+    names = [path.relative_to(folder) for path in written]
+    below = Counter(name.parent.name for name in names if name.parent.name)
+    counts = [f"{name} ({count} file{'s' * (count > 1)})" for name, count in below.items()]
+    return ", ".join([*(name.name for name in names if not name.parent.name), *counts])
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a name is that of a file in the result's folder or in a folder inside it."""
+    parts = name.split("/")
+    return len(parts) <= 2 and all(part and part == Path(part).name and not part.startswith(".") for part in parts)
 
 
 def result_markdown(analysed: Analysed) -> str:
