@@ -24,8 +24,9 @@ LISTED = {
         scalecore/config/standalone.py scalecore/data/layouts.py scalecore/planning/build_plan.py
         scalecore/planning/continuation.py scalecore/planning/plan.py scalecore/store/identity.py
         scalecore/store/kept_study.py scalecore/store/learning_curves.py scalecore/testing/attempts.py
-        scalecore/testing/trainer.py scalecore_analysis/comparable.py scalecore_analysis/scaling/budgets.py
-        scalecore_market/cli.py scalecore_optuna/inner_samplers.py scalecore_optuna/options.py
+        scalecore/testing/trainer.py scalecore/views/whole_plan.py scalecore_analysis/comparable.py
+        scalecore_analysis/scaling/budgets.py scalecore_market/cli.py scalecore_optuna/inner_samplers.py
+        scalecore_optuna/options.py
         scalecore_torch/component.py scalecore_torch/loss_options.py scalecore_torch/user_code.py
         scalecore_torch/user_code_checks.py
     """,

@@ -152,12 +152,12 @@ def test_g48_the_device_of_a_study_is_checked_before_torch_is_imported(
 
 def test_g44_room_for_checkpoints_and_data_is_checked(tmp_path: Path) -> None:
     """A model with checkpoints too large for the disk is refused before its first step."""
-    assert room_finding(tmp_path, largest=1000, slots=1, data=1000, checkpoint=12.0).level == "ok"
-    found = room_finding(tmp_path, largest=10**15, slots=2, data=0, checkpoint=12.0)
+    assert room_finding(tmp_path, data=1000, checkpoints=26_400).level == "ok"
+    found = room_finding(tmp_path, data=0, checkpoints=52_800_000 * 10**9)
     assert found.level == "refuse"
     assert found.message.endswith("the study needs 52800000.0 GB for data and checkpoints")
     (tmp_path / "journal.jsonl").touch()
-    assert room_finding(tmp_path, largest=10**15, slots=2, data=0, checkpoint=12.0).level == "warn"
+    assert room_finding(tmp_path, data=0, checkpoints=52_800_000 * 10**9).level == "warn"
 
 
 def test_a_warm_up_longer_than_the_training_is_reported(tmp_path: Path) -> None:

@@ -7,10 +7,20 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from attrs import field, frozen
 
+from scalecore.api.space import Architecture
+
 if TYPE_CHECKING:
     from scalecore.api.trials import StudyEnd, StudyView
 
-__all__ = ["Analysis", "AnalysisResult", "SupportsTraining", "TrainingContext"]
+__all__ = [
+    "Analysis",
+    "AnalysisPlan",
+    "AnalysisResult",
+    "PlannedTraining",
+    "SupportsPlan",
+    "SupportsTraining",
+    "TrainingContext",
+]
 
 
 @frozen(kw_only=True)
@@ -52,6 +62,48 @@ class SupportsTraining(Protocol):
         """Train what is missing, in separate folders inside the studies' folders, under their locks.
 
         `run` is called afterwards, and only if `train` returns `completed`. It reads the results of the training.
+        """
+        ...
+
+
+@frozen(kw_only=True)
+class PlannedTraining:
+    """Trainings of one configuration in one study that an analysis needs."""
+
+    study: str
+    """Name of the study whose data and budget they use."""
+    configuration: str
+    """Equal texts in one study mean equal trainings, also of other analyses; they run once."""
+    seeds: int
+    done: int = 0
+    architecture: Architecture | None = None
+    """None if only the search will find it; its time is then that of a typical shape of the study."""
+    epochs: int | None = None
+    """None for those of a trial of the search."""
+
+
+@frozen(kw_only=True)
+class AnalysisPlan:
+    """What an analysis will train, and what its result will be able to show."""
+
+    trainings: Sequence[PlannedTraining] = ()
+    at_most: bool = False
+    """True if some of the trainings may turn out to be equal."""
+    lines: Sequence[str] = ()
+    """Text, which `scalecore plan` prints below the name of the analysis."""
+    data: Mapping[str, Any] = field(factory=dict)
+    """The content of `lines` for programs."""
+
+
+@runtime_checkable
+class SupportsPlan(Protocol):
+    """Optional for an analysis that `scalecore plan` describes if the experiment file names it in `analyses`."""
+
+    def plan(self, studies: Sequence[StudyView], *, wanted: Sequence[PlannedTraining]) -> AnalysisPlan:
+        """Return the plan for studies that may not have begun: these have a plan and no trials.
+
+        `wanted` are the trainings of the analyses before it. Raise `ScalecoreError` with the reason if the analysis
+        will refuse these studies; `scalecore plan` prints it. Must not train or write.
         """
         ...
 

@@ -36,9 +36,19 @@ def campaign_rows(campaign: CampaignIndex) -> list[dict[str, Any]]:
 def table_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """The table as text: the best result of each study and the best baseline of its data."""
     cells = [list(SHOWN.values())] + [[_cell(row, name) for name in SHOWN] for row in rows]
-    widths = [max(len(line[at]) for line in cells) for at in range(len(SHOWN))]
-    table = ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in cells]
-    return [*table, *_reasons(rows)]
+    return [*aligned(cells), *_reasons(rows)]
+
+
+def aligned(cells: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> list[str]:
+    """The rows as lines with aligned columns; columns with these indices are aligned to the right."""
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [
+        "  ".join(
+            text.rjust(width) if at in right else text.ljust(width)
+            for at, (text, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in cells
+    ]
 
 
 def write_tables(campaign: CampaignIndex) -> list[dict[str, Any]]:

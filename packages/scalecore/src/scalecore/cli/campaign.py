@@ -52,26 +52,45 @@ def _analyse(
 
 
 def show_plan(campaign: Campaign, *, only: Sequence[str], as_json: bool, allow_changed_code: bool) -> ExitCode:
-    """Print the plan of every selected study; return the exit code of a run that would refuse one, else 0."""
+    """Print the plan of the selected studies; return the exit code of a run that would refuse one, else 0.
+
+    The text of several studies is one table; that of a single study is complete, as is JSON.
+    """
     from scalecore.campaign.run import none_to_run, plan_campaign, select, worst
     from scalecore.planning.plan import silent
     from scalecore.planning.plan_text import plan_lines
     from scalecore.planning.preview import preview
+    from scalecore.views.whole_plan import PlannedStudy, whole_plan
+    from scalecore.views.whole_plan_text import search_lines, total_lines, warning_lines
 
     studies = select(campaign, only)
     say = silent if as_json else click.echo
-    planned, refused = plan_campaign(studies, allow_changed_code=allow_changed_code, say=say)
-    previews = {study.label: preview(foreseen.plan, foreseen.state) for study, foreseen in planned}
+    found, refused = plan_campaign(studies, allow_changed_code=allow_changed_code, say=say)
     reasons = {label: str(error) for label, error in refused.items()}
+    planned = [
+        PlannedStudy(
+            label=study.label,
+            values=study.values,
+            foreseen=foreseen,
+            preview=preview(foreseen.plan, foreseen.state),
+        )
+        for study, foreseen in found
+    ]
+    # `run --only` runs no analyses.
+    whole = whole_plan(planned, () if only else campaign.analyses, folder=campaign.folder)
     if as_json:
-        plans = {label: one.plain() for label, one in previews.items()}
-        content = {"campaign": campaign.name, "studies": plans, "refused": reasons}
+        plans = {one.label: one.preview.plain() for one in planned}
+        content = {"campaign": campaign.name, "studies": plans, "whole": whole.plain(), "refused": reasons}
         click.echo(json.dumps(content, indent=2, allow_nan=False))
-    elif previews:
-        click.echo(f"campaign {campaign.name}: {len(previews)} studies in {campaign.folder}")
-        for position, (label, one) in enumerate(previews.items(), start=1):
-            click.echo(f"\n[{position}/{len(previews)}] {label}")
-            click.echo(without_guards("\n".join(plan_lines(one))))
+    elif planned:
+        count = f"{len(planned)} of {len(campaign.studies)}"
+        lines = [f"campaign {campaign.name}: {count} studies in {campaign.folder}", ""]
+        if len(studies) == 1:
+            lines += [planned[0].label, *plan_lines(planned[0].preview)]
+        else:
+            lines += [*search_lines(whole), "Data, baselines and shapes of one study: --only LABEL", ""]
+            lines += warning_lines(whole, {one.label: one.preview.plan for one in planned})
+        click.echo(without_guards("\n".join([*lines, "", *total_lines(whole)])))
     if refused and len(refused) == len(studies):
         raise none_to_run(refused, of=len(studies))
     for label, reason in reasons.items():

@@ -226,15 +226,21 @@ def _show_plan(
     from scalecore.planning.plan_text import plan_lines
     from scalecore.planning.preview import preview
     from scalecore.study.dry_run import foresee
+    from scalecore.views.whole_plan import PlannedStudy, whole_plan
+    from scalecore.views.whole_plan_text import total_lines
 
     say = silent if as_json else click.echo
     foreseen = foresee(*found, allow_changed_code=allow_changed_code, say=say)
     say(f"planning the trials: search {found[1].search.use}")
     found_plan = preview(foreseen.plan, foreseen.state)
+    study = PlannedStudy(label=found_plan.plan.name, values={}, foreseen=foreseen, preview=found_plan)
+    whole = whole_plan([study], found[1].analyses, folder=study.folder.path)
     if as_json:
-        content = {**found_plan.plain(), "refused": None if foreseen.refusal is None else str(foreseen.refusal)}
+        refused = None if foreseen.refusal is None else str(foreseen.refusal)
+        content = {**found_plan.plain(), "whole": whole.plain(), "refused": refused}
         click.echo(json.dumps(content, indent=2, allow_nan=False))
     else:
-        click.echo(without_guards("\n".join(plan_lines(found_plan))))
+        total = ["", *total_lines(whole)] if whole.analyses else []
+        click.echo(without_guards("\n".join([*plan_lines(found_plan), *total])))
     if foreseen.refusal is not None:
         raise foreseen.refusal

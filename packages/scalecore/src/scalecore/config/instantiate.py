@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
-from scalecore.api.analysis import Analysis, SupportsTraining
+from scalecore.api.analysis import Analysis, SupportsPlan, SupportsTraining
 from scalecore.api.dataset import Dataset
 from scalecore.api.errors import PluginError, ScalecoreError
 from scalecore.api.executor import Executor, SupportsStackDump, SupportsTracer
@@ -39,7 +39,7 @@ _OPTIONAL: Mapping[str, tuple[type, ...]] = MappingProxyType(
         "model": (SupportsLevelCheck,),
         "search strategy": (SupportsExplain, SupportsPhase),
         "executor": (SupportsStackDump, SupportsTracer),
-        "analysis": (SupportsTraining,),
+        "analysis": (SupportsPlan, SupportsTraining),
     }
 )
 """Optional protocols: checked if the object has all members of one, since only then the core uses it."""

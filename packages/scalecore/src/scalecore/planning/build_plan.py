@@ -255,10 +255,9 @@ def _located(experiment: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def _of_machine(plan: Plan, folder: Path) -> list[Finding]:
     experiment = plan.resolved.experiment
-    size = 4 * plan.data.rows * (len(plan.data.features) + 4)
-    largest = plan.grid.architectures[-1].num_parameters
     slots, why = slots_and_why(experiment, device=kind_of(plan.device))
     setting = kind_of(plan.device) or experiment.training.device
+    data, checkpoints = plan.room(slots=slots)
     warmup, epochs = plan.values("warmup_steps"), plan.values("epochs")
     return [
         *machine_findings(),
@@ -266,7 +265,7 @@ def _of_machine(plan: Plan, folder: Path) -> list[Finding]:
         *plan.resolved.training.findings(device=plan.likely_device, setting=setting, conventions=plan.conventions),
         Finding(level="ok", subject="slots", message=f"up to {slots} at a time ({why}), as memory allows"),
         *folder_findings(folder),
-        room_finding(folder, largest=largest, slots=slots, data=size, checkpoint=plan.step_size.checkpoint_bytes),
+        room_finding(folder, data=data, checkpoints=checkpoints),
         *warmup_findings(
             warmup=min(warmup, default=0),
             epochs=max(epochs, default=1),

@@ -116,6 +116,12 @@ class Plan:
         ordered = sorted(self.grid.architectures, key=lambda one: (self.rough[one.id], one.num_parameters))
         return {"smallest": ordered[0], "largest": ordered[-1]}
 
+    def room(self, *, slots: int) -> tuple[int, int]:
+        """Return the bytes of disk for the prepared data, and for two checkpoints of the largest model per slot."""
+        largest = self.grid.architectures[-1].num_parameters
+        data = 4 * self.data.rows * (len(self.data.features) + 4)
+        return data, int(2.2 * self.step_size.checkpoint_bytes * largest * slots)
+
     def report(self) -> PlanReport:
         """Return the report that `scalecore plan --json` prints and the journal stores."""
         search, grid = self.resolved.experiment.search, self.grid

@@ -185,16 +185,16 @@ def _file_system(place: Path) -> str | None:
     return max(held)[1] if held else None
 
 
-def room_finding(folder: Path, *, largest: int, slots: int, data: int, checkpoint: float) -> Finding:
-    """Check that the disk has room for the prepared data and two checkpoints of the largest model per slot.
+def room_finding(folder: Path, *, data: int, checkpoints: int) -> Finding:
+    """Check that the disk has room for the prepared data and the checkpoints, in bytes.
 
-    `data` is in bytes, `largest` in parameters, `checkpoint` in bytes per parameter. A started study already has its
-    data and may have checkpoints, so that it gets a warning only; it ends when a write fails.
+    A started study already has its data and may have checkpoints, so that it gets a warning only; it ends when a write
+    fails.
     """
     place = nearest_folder(folder)
     study = StudyFolder(folder)
     begun = study.journal.exists()
-    need = (0 if study.data.exists() else data) + int(2.2 * checkpoint * largest * slots)
+    need = (0 if study.data.exists() else data) + checkpoints
     try:
         free = shutil.disk_usage(place).free
     except OSError as error:

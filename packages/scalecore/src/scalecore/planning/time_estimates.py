@@ -22,7 +22,7 @@ class Speeds:
     """Seconds per operation of finished trials, by the FLOPs of their shape."""
 
     windows: int
-    """Number of training windows."""
+    """Number of training windows of the trials to estimate, and of finished ones unless given."""
     trials: int = 0
     _measured: dict[int, list[float]] = field(factory=dict)
     """The first `NEIGHBOURS` measurements per shape, so that the cost of an estimate does not grow with the trials."""
@@ -35,14 +35,14 @@ class Speeds:
             result.add(record)
         return result
 
-    def add(self, record: TrialRecord) -> None:
-        """Add a finished trial, if it was timed."""
-        epochs, flops = len(record.learning_curve), record.architecture.flops
-        if record.duration and epochs and flops > 0 and self.windows:
+    def add(self, record: TrialRecord, *, windows: int | None = None) -> None:
+        """Add a finished trial, if it was timed; `windows` are those of another study, if it ran there."""
+        epochs, flops, windows = len(record.learning_curve), record.architecture.flops, windows or self.windows
+        if record.duration and epochs and flops > 0 and windows:
             self.trials += 1
             known = self._measured.setdefault(flops, [])
             if len(known) < NEIGHBOURS:
-                known.append(record.duration / (BACKWARD * flops * self.windows * epochs))
+                known.append(record.duration / (BACKWARD * flops * windows * epochs))
 
     def seconds(self, flops: int, *, epochs: int) -> float | None:
         """Estimate a trial by the median speed of the trials nearest in FLOPs; None without measurements."""
@@ -70,6 +70,26 @@ def forecast(
 ) -> Forecast:
     """Estimate the time of a trial of each shape; `windows` is the number of training windows."""
     speeds = Speeds.of(records, windows=windows)
+    seconds = {one.id: speeds.seconds(one.flops, epochs=epochs) for one in architectures}
+    return Forecast(trials=speeds.trials, epochs=epochs, seconds=seconds)
+
+
+def borrowed_forecast(
+    architectures: Sequence[Architecture],
+    others: Iterable[tuple[Sequence[TrialRecord], int]],
+    *,
+    windows: int,
+    epochs: int,
+) -> Forecast:
+    """Estimate the time of a trial from the trials of other studies, each with its number of training windows.
+
+    Without a hyper-parameter `epochs` (0), a trial counts as long as the longest of the others.
+    """
+    speeds, longest = Speeds(windows), not epochs
+    for records, own_windows in others:
+        for record in records:
+            speeds.add(record, windows=own_windows)
+            epochs = max(epochs, len(record.learning_curve)) if longest else epochs
     seconds = {one.id: speeds.seconds(one.flops, epochs=epochs) for one in architectures}
     return Forecast(trials=speeds.trials, epochs=epochs, seconds=seconds)
 

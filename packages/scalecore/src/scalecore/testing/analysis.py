@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
-from scalecore.api.analysis import Analysis, AnalysisResult
-from scalecore.api.errors import DataError, ExperimentError, RefusedError
+from scalecore.api.analysis import Analysis, AnalysisResult, SupportsPlan
+from scalecore.api.errors import DataError, ExperimentError, RefusedError, ScalecoreError
 from scalecore.api.files import plain
 from scalecore.api.trials import Origin, StudyView, TrialState
 from scalecore.testing.fakes import make_study, make_trial
@@ -49,6 +50,18 @@ class AnalysisContract:
             result = self._run(analysis, [study] * max(1, self.studies))
             if result is not None:
                 self._storable(result)
+
+    def test_a_plan_needs_no_trial(self, analysis: Analysis, tmp_path: Path) -> None:
+        """If the analysis has a plan: it describes studies that have not begun, or raises `ScalecoreError`."""
+        if not isinstance(analysis, SupportsPlan):
+            return
+        studies = [self._study(tmp_path, number) for number in range(max(1, self.studies))]
+        try:
+            planned = analysis.plan([evolve(study, trials=()) for study in studies], wanted=())
+        except ScalecoreError:
+            return
+        assert {one.study for one in planned.trainings} <= {study.name for study in studies}
+        json.dumps(plain(dict(planned.data)), allow_nan=False)
 
     def test_hostile_texts(self, analysis: Analysis, tmp_path: Path) -> None:
         """Names and reasons may contain any characters; HTML files must escape them."""
