@@ -83,6 +83,16 @@ class ScalingLawOptions:
         help="Smallest relevant difference. Default: `guards.margin` of the studies; a value given here makes the "
         "verdict exploratory.",
     )
+    effect: Annotated[float, Gt(0)] | None = option(
+        None,
+        help="Fall of the loss from each budget to the next for which `scalecore plan` shows the power. Default: the "
+        "margin.",
+    )
+    spread: Annotated[float, Gt(0)] | None = option(
+        None,
+        help="Standard deviation of the loss over seeds that `scalecore plan` assumes until replicates have measured "
+        "it. Default: the margin.",
+    )
     min_seeds: Annotated[int, Ge(2)] = option(3, help="Minimum runs of the selected configuration of each budget.")
     min_samples: Annotated[int, Ge(1)] = option(100, help="Minimum effective validation windows.")
     min_positives: Annotated[int, Ge(1)] = option(20, help="Minimum effective windows of the rarer class.")

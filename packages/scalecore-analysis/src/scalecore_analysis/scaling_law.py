@@ -9,9 +9,10 @@ from typing import Any
 import attrs
 from threadpoolctl import threadpool_limits
 
-from scalecore.api.analysis import AnalysisResult
+from scalecore.api.analysis import AnalysisPlan, AnalysisResult, PlannedTraining
 from scalecore.api.errors import DataError, ExperimentError
 from scalecore.api.trials import StudyView
+from scalecore_analysis.groups import budget_groups
 from scalecore_analysis.options import ScalingLawOptions
 from scalecore_analysis.report.html import figure_files, figure_page
 from scalecore_analysis.scaling.assess import MISFIT, UNLIKELY, Assessment, FittedLaw, assess, mean_interval
@@ -19,6 +20,7 @@ from scalecore_analysis.scaling.budgets import RATES, BudgetRuns, from_studies, 
 from scalecore_analysis.scaling.figures import scaling_figures
 from scalecore_analysis.scaling.law_comparison import D_SPAN
 from scalecore_analysis.scaling.laws import Points
+from scalecore_analysis.scaling.planned_verdict import planned_verdict, verdict_lines
 from scalecore_analysis.scaling.power import Design
 from scalecore_analysis.scaling.preconditions import preconditions
 from scalecore_analysis.scaling.table import PointsTable, read_table
@@ -95,6 +97,12 @@ class ScalingLawAnalysis:
             notes=[*self._notes(found, budgets), *_data_notes(found, points), *_table_notes(table)],
             files={"figures.html": figure_page("Scaling law", figures), **figure_files(figures, options.figures)},
         )
+
+    def plan(self, studies: Sequence[StudyView], *, wanted: Sequence[PlannedTraining]) -> AnalysisPlan:
+        if self._options.points is not None:
+            return AnalysisPlan(lines=["fits the runs of a table, and needs no study"])
+        verdicts = [planned_verdict(one, wanted=wanted, options=self._options) for one in budget_groups(studies)]
+        return AnalysisPlan(lines=verdict_lines(verdicts), data={"verdicts": [attrs.asdict(one) for one in verdicts]})
 
     def _loss_name(self) -> str:
         metric = self._options.metric

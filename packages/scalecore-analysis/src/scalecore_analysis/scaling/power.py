@@ -10,6 +10,7 @@ from scalecore_analysis.scaling.verdict import Rates, rates
 __all__ = ["TRUTHS", "Design", "truth_of"]
 
 MOST_SEEDS = 200
+LARGEST_STEP = 64.0
 SETS = 4000
 NULL_DRAWS = 20_000
 
@@ -44,6 +45,19 @@ class Design:
             null = self._nulls[seeds] = null_of([seeds] * self.budgets, draws=NULL_DRAWS)
         found = rates(truth_of(kind, step, self.budgets), seeds=seeds, margin=self.margin, sets=SETS, null=null)
         return {"falling": found.holds, "rising at the end": found.violated, "flat": found.flat}[kind], found
+
+    def effect_for(self, kind: str, *, seeds: int, power: float = 0.8) -> float | None:
+        """The smallest step with this power, in units of the spread, to about 1 %; None if it exceeds 64 spreads."""
+        low, high = 0.0, 0.5
+        while self.rates(kind, high, seeds=seeds)[0] < power:
+            if high >= LARGEST_STEP:
+                return None
+            low, high = high, 2 * high
+        while high - low > 0.01 * high:
+            middle = (low + high) / 2
+            enough = self.rates(kind, middle, seeds=seeds)[0] >= power
+            low, high = (low, middle) if enough else (middle, high)
+        return high
 
     def seeds_for(self, kind: str, step: float, *, power: float = 0.8) -> str:
         """The smallest number of seeds per budget that has this power, or `more than 200`."""
