@@ -47,7 +47,7 @@ LISTED = {
         scalecore/data/predictions.py scalecore/execution/epoch_track.py scalecore/execution/function_trial.py
         scalecore/monitoring/monitors.py scalecore/store/predictions.py scalecore/study/build_record.py
         scalecore/study/flags.py scalecore_optuna/coverage.py scalecore_optuna/frontier.py scalecore_optuna/grid.py
-        scalecore_optuna/sampler.py scalecore_optuna/space_filling.py scalecore_torch/training/intervals.py
+        scalecore_optuna/sampler.py scalecore_optuna/space_filling.py
         scalecore_torch/training/losses.py scalecore_torch/training/metrics.py scalecore_torch/training/tasks.py
         scalecore_trackers/mlflow_client.py scalecore_trackers/mlflow_logger.py
         scalecore_trackers/tensorboard_logger.py scalecore_trackers/values.py scalecore_trackers/wandb_logger.py

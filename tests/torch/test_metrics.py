@@ -1,4 +1,4 @@
-"""Each metric matches scikit-learn, each interval a simple loop: resample, compute, take percentiles."""
+"""Each metric matches scikit-learn; each interval the derivatives of scikit-learn's metrics by the windows' weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from scipy.special import expit
 from sklearn import metrics as sk
 
-from scalecore.data.bootstrap import BOOTSTRAP_SEED, block_length, mean_interval, resampled_indices
+from scalecore.data.intervals import METHOD, NOT_NEGATIVE, half_width, interval_around, mean_errors, mean_interval
 from scalecore_torch.training.intervals import metric_intervals
 from scalecore_torch.training.tasks import task_named
 
@@ -90,48 +90,111 @@ def test_every_metric_matches_scikit_learn(task: str) -> None:
     assert set(found) >= set(core.required_metrics)
 
 
+def weighted(
+    task: str, outputs: npt.NDArray[Any], labels: npt.NDArray[Any], weights: npt.NDArray[Any]
+) -> dict[str, Any]:
+    """Metrics that are no means, with weights of the windows."""
+    by: dict[str, Any] = {"sample_weight": weights}
+    if task == "forecast":
+        forecast = outputs[:, 1]
+        return {"rmse": sk.root_mean_squared_error(labels, forecast, **by), "r2": sk.r2_score(labels, forecast, **by)}
+    if task == "binary":
+        predicted, settings = (outputs[:, 0] >= 0).astype(int), by
+        areas = {
+            "auc": sk.roc_auc_score(labels, outputs[:, 0], **by),
+            "pr_auc": sk.average_precision_score(labels, outputs[:, 0], **by),
+        }
+    else:
+        chance = torch.softmax(torch.from_numpy(outputs), dim=1).numpy()
+        predicted, settings, hits = chance.argmax(axis=1), {"average": "macro", **by}, np.eye(3)[labels]
+        areas = {
+            "auc": sk.roc_auc_score(labels, chance, multi_class="ovr", **by),
+            "pr_auc": np.mean([sk.average_precision_score(hits[:, c], chance[:, c], **by) for c in range(3)]),
+        }
+    return {
+        "precision": sk.precision_score(labels, predicted, **settings),
+        "recall": sk.recall_score(labels, predicted, **settings),
+        "f1": sk.f1_score(labels, predicted, **settings),
+        **areas,
+    }
+
+
 @pytest.mark.parametrize("task", ["binary", "multiclass", "forecast"])
-def test_g02_every_interval_matches_a_simple_bootstrap(task: str) -> None:
-    """All resamples at once return the same as a loop over resampled windows with the same blocks."""
-    outputs, labels = sample(task, 120)
+def test_g18_every_interval_is_that_of_the_influences_of_the_windows(task: str) -> None:
+    """The influence of a window is how much the metric changes with its weight, by differences of scikit-learn's."""
+    windows, step = 150, 1e-4
+    outputs, labels = sample(task, windows)
     core, outputs_NC, labels_N = of_core(task, outputs, labels)
-    found = metric_intervals(core, outputs_NC, labels_N, overlap=3)
+    found, reasons = metric_intervals(core, outputs_NC, labels_N, overlap=1)
     names = ["val_loss", *(name for name in core.required_metrics if name not in ("confusion_matrix", "predictions"))]
     assert set(found) == set(names)
+    assert reasons == {}
+    values, influences = weighted(task, outputs, labels, np.ones(windows)), []
+    for window in range(windows):
+        weights = np.ones((2, windows))
+        weights[:, window] += (step, -step)
+        more, less = (weighted(task, outputs, labels, row) for row in weights)
+        influences.append([windows * (more[name] - less[name]) / (2 * step) for name in values])
+    halves = half_width(mean_errors(np.transpose(influences), overlap=1))
+    for (name, value), half in zip(values.items(), halves.tolist(), strict=True):
+        bounds = {"r2": (-np.inf, 1.0), "rmse": NOT_NEGATIVE}.get(name, (0.0, 1.0))
+        expected = interval_around(value, half, bounds=bounds)
+        assert expected is not None
+        low, high = found[name]["low"], found[name]["high"]
+        if "denominator" in found[name] and found[name]["method"] != METHOD:  # extended by Wilson's interval
+            assert (low <= expected.low + 1e-6, high >= expected.high - 1e-6) == (True, True), name
+        else:
+            assert (low, high) == pytest.approx((expected.low, expected.high), rel=1e-5), name
 
-    def measured(name: str, rows: npt.NDArray[np.int64]) -> float | None:
-        outputs_NC, labels_N = torch.from_numpy(outputs[rows]), torch.from_numpy(labels[rows]).double()
-        if name == "val_loss":
-            return float(core.losses(outputs_NC, labels_N).mean())
-        value: float | None = core.metrics(outputs_NC, labels_N)[name]
-        return value
 
-    drawn = resampled_indices(120, block=block_length(120, overlap=3), resamples=1000, seed=BOOTSTRAP_SEED)
-    for name in ("val_loss", "auc", "pr_auc", "f1") if task != "forecast" else ("val_loss", "r2", "pinball"):
-        values = [value for rows in drawn if (value := measured(name, rows)) is not None]
-        ends = np.quantile(values, (0.025, 0.975))
-        assert (found[name]["low"], found[name]["high"]) == pytest.approx(tuple(ends), rel=1e-9), name
-    losses = core.losses(outputs_NC, labels_N).numpy()
-    baseline = mean_interval(losses, overlap=3, seed=BOOTSTRAP_SEED)
-    assert baseline is not None
-    assert found["val_loss"] == pytest.approx(baseline.plain(), rel=1e-9)
+def test_g18_a_loss_has_the_interval_of_the_baselines() -> None:
+    """The same number of cosines, so that a trial and a baseline are comparable; a metric that is a mean too."""
+    outputs, labels = sample("binary", 400)
+    core, outputs_NC, labels_N = of_core("binary", outputs, labels)
+    found, _ = metric_intervals(core, outputs_NC, labels_N, overlap=3)
+    squares = (expit(outputs[:, 0]) - labels) ** 2
+    for name, losses in (("val_loss", core.losses(outputs_NC, labels_N).numpy()), ("brier", squares)):
+        expected = mean_interval(losses, overlap=3, bounds=NOT_NEGATIVE)
+        assert expected is not None
+        assert (found[name]["low"], found[name]["high"]) == pytest.approx((expected.low, expected.high), rel=1e-9)
+    assert {one["cosines"] for one in found.values()} == {10}
 
 
-def test_an_undefined_metric_is_none_and_never_a_number() -> None:
-    """With one class there is no area and no recall; without positive predictions no precision; with too few windows no
-    interval."""
+def test_g18_a_metric_without_an_interval_has_a_reason() -> None:
+    """An undefined metric is None and never a number; with one class or too few windows there is no interval."""
     core, logits_NC, labels_N = of_core("binary", np.full((40, 1), -1.0), np.zeros(40))
     found = core.metrics(logits_NC, labels_N)
     assert [found[name] for name in ("auc", "pr_auc", "precision", "recall", "f1")] == [None] * 5
-    intervals = metric_intervals(core, logits_NC, labels_N, overlap=1)
-    assert intervals["auc"] is None
-    assert intervals["accuracy"] is not None
-    assert set(metric_intervals(core, logits_NC, labels_N, overlap=20).values()) == {None}
+    intervals, reasons = metric_intervals(core, logits_NC, labels_N, overlap=1)
+    assert {name for name, one in intervals.items() if one is None} == set(reasons)
+    assert reasons == {
+        name: f"{name} is undefined on these windows" for name in ("auc", "pr_auc", "precision", "recall", "f1")
+    }
+    intervals, reasons = metric_intervals(core, logits_NC, labels_N, overlap=20)
+    assert set(intervals.values()) == {None}
+    assert set(reasons.values()) == {"40 windows are too few for an interval: labels that span 20 rows need 100"}
     labels_N[:2] = 1.0
-    # A resample without positives has no recall; with two positives of 40, more than one in twenty has none.
-    assert metric_intervals(core, logits_NC, labels_N, overlap=1)["recall"] is None
+    intervals, reasons = metric_intervals(core, logits_NC, labels_N, overlap=1)
+    assert reasons["auc"] == "2 independent windows of the rarest class, fewer than 5"
+    assert (intervals["recall"]["low"], intervals["recall"]["denominator"]) == (0.0, 2)
+    assert intervals["recall"]["high"] > 0.6
     flat = of_core("forecast", np.zeros((40, 3)), np.ones(40))
     assert flat[0].metrics(*flat[1:])["r2"] is None
+    assert metric_intervals(*flat, overlap=1)[1] == {"r2": "r2 is undefined on these windows"}
+
+
+def test_g18_a_constant_or_perfect_prediction_has_no_area_with_an_interval() -> None:
+    """No pair of windows varies; F1 without a hit has none for the same reason. The loss keeps its interval."""
+    labels = np.zeros(200)
+    labels[::3] = 1.0
+    for outputs in (np.full((200, 1), -0.5), 4 * labels[:, None] - 2):
+        core, logits_NC, labels_N = of_core("binary", outputs, labels)
+        intervals, reasons = metric_intervals(core, logits_NC, labels_N, overlap=1)
+        assert intervals["auc"] is None
+        assert intervals["f1"] is None
+        assert reasons["auc"] == reasons["f1"] == "the metric has no variation over these windows"
+        assert intervals["val_loss"] is not None
+        assert 0.0 <= intervals["accuracy"]["low"] < intervals["accuracy"]["high"] <= 1.0
 
 
 def test_a_class_that_does_not_occur_is_excluded_from_the_means() -> None:

@@ -103,17 +103,17 @@ def test_g19_the_interval_of_few_windows_is_wide(windows: int, low: float, high:
     outputs[::4][:windows] = 1.0
     task, outputs_NC, labels_N = task_named("binary"), torch.from_numpy(outputs), torch.from_numpy(labels)
     assert task.metrics(outputs_NC, labels_N)["precision"] == 1.0
-    found = metric_intervals(task, outputs_NC, labels_N, overlap=1)["precision"]
+    found = metric_intervals(task, outputs_NC, labels_N, overlap=1)[0]["precision"]
     assert (found["denominator"], found["high"]) == (windows, high)
     assert found["low"] == pytest.approx(low, abs=0.01)
     # Overlapping labels reduce the number of independent windows.
-    wider = metric_intervals(task, outputs_NC, labels_N, overlap=5)["precision"]
+    wider = metric_intervals(task, outputs_NC, labels_N, overlap=5)[0]["precision"]
     assert wider["low"] < found["low"]
 
 
 def test_g19_a_share_of_all_windows_has_an_interval_of_some_width() -> None:
     """Also if every window is correct, such as the signs of a target far from 0."""
     outputs_NC, labels_N = torch.full((300, 1), 50.0), torch.linspace(40, 60, 300)
-    found = metric_intervals(task_named("forecast"), outputs_NC, labels_N, overlap=1)["sign_accuracy"]
+    found = metric_intervals(task_named("forecast"), outputs_NC, labels_N, overlap=1)[0]["sign_accuracy"]
     assert found["low"] == pytest.approx(0.987, abs=1e-3)
     assert (found["high"], found["denominator"]) == (1.0, 300)

@@ -166,7 +166,7 @@ def test_g57_predictions_and_intervals_are_in_the_targets_unit(folder: Callable[
     assert 38_000 < found.outputs[:, found.about["point"]].mean() < 42_000
     assert found.losses().mean() == pytest.approx(best["val_loss"], rel=1e-12)
     assert best["predictions"]["mean"] == pytest.approx(found.outputs[:, found.about["point"]].mean())
-    intervals = metric_intervals(trainer.task, trainer.best_logits_NC, trainer.validation.labels, overlap=1)
+    intervals, _ = metric_intervals(trainer.task, trainer.best_logits_NC, trainer.validation.labels, overlap=1)
     for name in ("val_loss", "mae", "rmse"):
         assert intervals[name]["low"] < best[name] < intervals[name]["high"]
 

@@ -14,7 +14,7 @@ import torch
 from scalecore.api.dataset_options import Split, TargetOptions
 from scalecore.api.targets import label_target, target_of
 from scalecore.data.baselines import Baseline, baselines
-from scalecore.data.bootstrap import mean_interval
+from scalecore.data.intervals import NOT_NEGATIVE, mean_interval
 from scalecore.data.normalise import input_rows
 from scalecore.data.prepare import describe
 from scalecore.data.regression import applied, logistic_regression, standardised
@@ -44,7 +44,6 @@ def data(task: str = "binary", *, horizon: int = 3, context: int = 20) -> dict[s
         "features": ("close", "help", "noise"),
         "target": label_target(labels, column="y", horizon=horizon),
         "context": context,
-        "seed": 1,
     }
 
 
@@ -115,7 +114,6 @@ def test_the_loss_of_the_prior_equals_the_description(make_panel: Any) -> None:
             features=panel.features,
             target=panel.target,
             context=panel.context,
-            seed=1,
         )
         expected = describe(panel, min_validation_samples=1, min_validation_positives=1).parts["val"].prior_loss
         assert found["prior"].loss == pytest.approx(expected, rel=1e-12)
@@ -214,12 +212,11 @@ def test_rows_of_the_test_part_are_never_read(make_panel: Any) -> None:
     parts = make_parts(times=panel.times, labels=panel.labels, context=6, horizon=2, look_back=0, split=panel.split)
     given = {"train": parts.train, "val": parts.val, "features": panel.features, "target": panel.target}
     seen = input_rows(np.concatenate([parts.train, parts.val]), context=6, rows=1500)
-    found = by_name(values=panel.values, labels=panel.labels, context=6, seed=1, **given)
+    found = by_name(values=panel.values, labels=panel.labels, context=6, **given)
     erased = by_name(
         values=np.where(seen[:, None], panel.values, -1e3),
         labels=np.where(seen, panel.labels, np.nan),
         context=6,
-        seed=1,
         **given,
     )
     assert not seen[parts.test].any()
@@ -228,26 +225,16 @@ def test_rows_of_the_test_part_are_never_read(make_panel: Any) -> None:
         assert json.dumps(one.report().plain()) == json.dumps(erased[name].report().plain())
 
 
-def test_intervals_are_block_bootstraps_of_the_losses_and_of_their_differences() -> None:
-    """Of losses recomputed from the outputs, with the overlap of the labels as the minimum block."""
+def test_g18_intervals_are_those_of_the_losses_and_of_their_differences() -> None:
+    """Of losses recomputed from the outputs, with the overlap of the labels."""
     given = data("forecast", horizon=9)
     found = by_name(**given)
     labels = given["labels"][given["val"]]
     prior, regression = ((outputs_of(found[name])[:, 0] - labels) ** 2 for name in ("prior", "last_values"))
     one = found["last_values"]
-    assert one.loss_interval == mean_interval(regression, overlap=9, seed=1)
-    assert one.over_prior_interval == mean_interval(regression - prior, overlap=9, seed=1)
+    assert one.loss_interval == mean_interval(regression, overlap=9, bounds=NOT_NEGATIVE)
+    assert one.over_prior_interval == mean_interval(regression - prior, overlap=9)
     assert one.over_prior == pytest.approx(regression.mean() - prior.mean())
-
-
-def test_the_seed_changes_only_the_intervals() -> None:
-    """Equal seeds have equal JSON; another seed draws other resamples of the same losses."""
-    first, again, other = (
-        [one.report().plain() for one in by_name(**data() | {"seed": seed}).values()] for seed in (1, 1, 2)
-    )
-    assert first == again
-    assert [one["loss"] for one in first] == [one["loss"] for one in other]
-    assert all(one["loss_interval"] != two["loss_interval"] for one, two in zip(first, other, strict=True))
 
 
 def test_constant_features_have_no_effect() -> None:
@@ -340,4 +327,4 @@ def test_the_stored_form_is_plain_json() -> None:
     for one in by_name(**data()).values():
         stored = json.loads(json.dumps(one.report().plain(), allow_nan=False))
         assert set(stored) == set(attrs.fields_dict(Baseline)) - {"outputs"}
-        assert set(stored["loss_interval"]) == {"low", "high", "level", "block", "resamples"}
+        assert set(stored["loss_interval"]) == {"low", "high", "level", "method", "cosines"}

@@ -26,7 +26,7 @@ from scalecore.api.predictions import (
     read_predictions,
     trial_predictions,
 )
-from scalecore.api.statistics import BOOTSTRAP_SEED, mean_interval
+from scalecore.api.statistics import mean_interval
 from scalecore.api.trials import StudyView, TrialRecord, TrialState
 from scalecore_analysis.calibrating.fitting import UNCALIBRATED, Floats, fit_calibrators
 from scalecore_analysis.calibrating.measures import log_losses, measures, reliability
@@ -183,7 +183,7 @@ def _judge(
             rows.append({"calibrator": name, "why not": one})
             continue
         chances = one.apply(windows.logits)
-        gained = mean_interval(before - log_losses(chances, windows.labels), overlap=overlap, seed=BOOTSTRAP_SEED)
+        gained = mean_interval(before - log_losses(chances, windows.labels), overlap=overlap)
         row = {"calibrator": name, **measures(chances, windows.labels, bins=bins, overlap=overlap)}
         row |= {"better by": float(before.mean()) - row["log loss"], "better low": None, "better high": None}
         if gained is not None and name != NONE:

@@ -10,28 +10,28 @@ from attrs import frozen
 
 from scalecore.api.errors import DataError
 from scalecore.api.predictions import trial_predictions
-from scalecore.api.statistics import BOOTSTRAP_SEED, block_length, resampled_counts
+from scalecore.api.statistics import half_width, mean_errors, too_few
 from scalecore.api.trials import StudyView, TrialRecord
 
 __all__ = ["Paired", "paired_with_best"]
 
-RESAMPLES = 1000
-AT_ONCE = 250
-MIN_BLOCKS = 5
+DRAWS = 1000
+SEED = 0
 
 Floats = npt.NDArray[np.float64]
 
 
 @frozen(kw_only=True)
 class Paired:
-    """Comparison of the stored predictions of completed trials, with the same resampled blocks of windows for all."""
+    """Comparison of the stored predictions of completed trials, by the same cosines for all."""
 
     windows: int
     rows: tuple[dict[str, Any], ...]
     """Trials by their mean loss: number, loss, difference from the best with its 95 % interval, tied or not."""
     optimism: float
     """How much better the best trial looks on the windows that selected it than on their population: the selection is
-    repeated in each resample. A bootstrap estimate (Efron 1983), conservative: too small rather than too large."""
+    repeated with errors drawn anew. A bootstrap estimate (Efron 1983), conservative: too small rather than too large.
+    """
 
     @property
     def tied(self) -> list[int]:
@@ -64,25 +64,28 @@ def paired_with_best(study: StudyView, trials: list[TrialRecord], best: TrialRec
     numbers = list(losses)
     matrix = np.stack([losses[number] for number in numbers])
     count = matrix.shape[1]
-    block = block_length(count, overlap=overlap)
-    if count < MIN_BLOCKS * block:
-        return f"{count} windows are fewer than {MIN_BLOCKS} blocks of {block}, too few for intervals of differences"
-    pieces = resampled_counts(count, block=block, resamples=RESAMPLES, seed=BOOTSTRAP_SEED, at_once=AT_ONCE)
-    means = np.concatenate([matrix @ piece.T for piece in pieces], axis=1) / count
-    whole = matrix.mean(axis=1)
-    differences = means - means[0]
-    low, high = np.quantile(differences, (0.025, 0.975), axis=1)
+    if (why := too_few(count, overlap=overlap)) is not None:
+        return why
+    whole, errors = matrix.mean(axis=1), mean_errors(matrix, overlap=overlap)
+    less, half = whole - whole[0], half_width(errors - errors[0])
     rows = [
         {
             "trial": number,
             "loss": float(whole[index]),
-            "worse by": float(whole[index] - whole[0]),
-            "low": float(low[index]),
-            "high": float(high[index]),
-            "tied": bool(low[index] <= 0),
+            "worse by": float(less[index]),
+            "low": float(less[index] - half[index]),
+            "high": float(less[index] + half[index]),
+            "tied": bool(less[index] <= half[index]),
         }
         for index, number in enumerate(numbers)
     ]
-    winners = means.argmin(axis=0)
-    optimism = float((whole[winners] - means[winners, np.arange(RESAMPLES)]).mean())
-    return Paired(windows=count, rows=tuple(sorted(rows, key=lambda row: row["loss"])), optimism=optimism)
+    rows.sort(key=lambda row: row["loss"])
+    return Paired(windows=count, rows=tuple(rows), optimism=_optimism(whole, errors))
+
+
+def _optimism(means: Floats, errors: Floats) -> float:
+    """`means` [trials], with their errors [trials, cosines], whose covariance is that of the errors that are drawn."""
+    directions = np.random.default_rng(SEED).normal(size=(errors.shape[1], DRAWS)) / np.sqrt(errors.shape[1])
+    drawn = errors @ directions
+    winners = (means[:, None] + drawn).argmin(axis=0)
+    return float(-drawn[winners, np.arange(DRAWS)].mean())

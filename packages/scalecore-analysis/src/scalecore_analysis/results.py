@@ -30,8 +30,7 @@ class ResultsAnalysis:
         allowed = refuse_incomparable(studies, allow=self._options.allow)
         found = {label: study_results(study) for label, study in labelled(studies).items()}
         notes = [
-            "Tied: the 95 % confidence interval of the paired difference from the best (block bootstrap over windows) "
-            "contains 0.",
+            "Tied: the 95 % confidence interval of the paired difference from the best (over windows) contains 0.",
             "Optimism: bootstrap estimate of how much better the best trial looks on the windows that selected it; "
             "after `scalecore confirm` also the estimate from fresh seeds.",
         ]
@@ -99,8 +98,9 @@ def _best_row(study: StudyView, best: TrialRecord | None, paired: Paired | str) 
     row |= {"better": None, "collapsed": None, "on edge": None, "architecture": None}
     if best is None:
         return row
-    interval = ((best.best and best.best.intervals) or {}).get(metric) or {}
-    row |= {"trial": best.number, metric: best.value, "low": interval.get("low"), "high": interval.get("high")}
+    within = best.best and best.best.interval(metric)
+    row |= {"trial": best.number, metric: best.value}
+    row |= {"low": within and within.low, "high": within and within.high}
     loss = metric_of(best, "val_loss")
     if baseline is not None and baseline.loss is not None and loss is not None:
         row["better"] = loss < baseline.loss

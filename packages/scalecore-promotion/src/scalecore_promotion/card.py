@@ -141,7 +141,7 @@ def _results(evaluation: Mapping[str, Any]) -> list[str]:
         before = best.get(name)
         shown = "" if before is None else formatting.measured(before, validation.get(name))
         rows.append(f"| {name} | {shown} | {formatting.measured(test['metrics'][name], intervals.get(name))} |")
-    return [*rows, "", "In brackets: 95 % confidence intervals of this single training (block bootstrap over windows)."]
+    return [*rows, "", "In brackets: 95 % confidence intervals of this single training (over windows)."]
 
 
 def _baselines(baselines: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -44,7 +44,7 @@ def markdown(content: Mapping[str, Any]) -> str:
         "## How to read this",
         "",
         "Intervals are 95 % confidence intervals by the t distribution. Their variance is the variance between seeds "
-        "plus, for losses, the variance over windows (block bootstrap). *Worse by* is the difference from the best "
+        "plus, for losses, the variance over windows. *Worse by* is the difference from the best "
         "configuration, paired by window; its interval is Bonferroni-adjusted for all comparisons. A verdict is "
         "`worse`, `equivalent` (two one-sided tests at 5 % within the margin) or `inconclusive`. The margin is the "
         "larger of half a percent of the best mean and the standard deviation between seeds. *Optimism* is the search "

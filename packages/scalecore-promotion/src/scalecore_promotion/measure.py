@@ -29,7 +29,7 @@ from scalecore.api.engine import (
 from scalecore.api.errors import ChangedFileError, DeviceError, StudyError
 from scalecore.api.executor import AttemptStatus, Executor
 from scalecore.api.predictions import Predictions, checksum, read_predictions
-from scalecore.api.statistics import BOOTSTRAP_SEED, mean_interval
+from scalecore.api.statistics import mean_interval
 from scalecore.api.trials import TrialRecord
 from scalecore_promotion.open_study import OpenStudy
 from scalecore_promotion.retrain import Retrained
@@ -99,7 +99,6 @@ def rules_on(plan: Plan, rows: npt.NDArray[np.int64], *, data: Path) -> list[tup
         features=panel.features,
         target=panel.target,
         context=panel.context,
-        seed=BOOTSTRAP_SEED,
     )
     labels = panel.labels[rows]
     result = []
@@ -121,7 +120,7 @@ def test_baselines(plan: Plan, predictions: Predictions, *, data: Path) -> list[
         row = one.report().plain() | {"less": None, "less_interval": None}
         if theirs is not None:
             less = predictions.losses() - theirs
-            interval = mean_interval(less, overlap=plan.data.target.overlap, seed=BOOTSTRAP_SEED)
+            interval = mean_interval(less, overlap=plan.data.target.overlap)
             row |= {"less": float(less.mean()), "less_interval": None if interval is None else interval.plain()}
         result.append(row)
     return result

@@ -106,7 +106,7 @@ def run_attempt(spec: TorchSpec, monitor: AttemptMonitor) -> dict[str, Any]:
         reason, ended = f"{spec.plan.metric} has no value in {where}", "diverged"
     progress, judged = trainer.progress, ended in ("completed", "pruned")
     if judged and progress.best is not None and trainer.best_logits_NC is not None:
-        progress.best["intervals"] = metric_intervals(
+        progress.best["intervals"], progress.best["without_interval"] = metric_intervals(
             trainer.task, trainer.best_logits_NC, trainer.validation.labels, overlap=spec.label_overlap
         )
     return setup | {

@@ -45,15 +45,14 @@ def evaluate(spec: TorchSpec, monitor: AttemptMonitor, *, device: torch.device) 
     task, labels_N = task_named(spec.task, spec.loss, parts=parts, scale=source.scale), source.labels
     predictions = predictions_of(source, logits_NC, task=task, part=spec.part, epoch=spec.epoch, data=data)
     digest = write_predictions(monitor.folder.predictions, predictions)
-    # The same blocks for all models and baselines (guard G02).
-    intervals = metric_intervals(task, logits_NC, labels_N, overlap=max(1, predictions.about["horizon"]))
+    intervals, reasons = metric_intervals(task, logits_NC, labels_N, overlap=predictions.about["horizon"])
     return {
         "state": "completed",
         "reason": None,
         "device": str(device),
         "probe": probe_logits(module, spec.shape),
         "loss": float(predictions.losses().mean()),
-        "metrics": task.metrics(logits_NC, labels_N),
+        "metrics": task.metrics(logits_NC, labels_N) | {"without_interval": reasons},
         "intervals": {"loss": intervals.pop("val_loss"), **intervals},
         "predictions": {"sha256": digest, "part": spec.part, "epoch": spec.epoch, "windows": len(predictions)},
     }

@@ -32,7 +32,8 @@ from scalecore_torch.user_code_checks import (
 
 RESERVED = (
     *("epoch", "learning_rate", "gradient_norm", "clipped_share", "train_seconds", "evaluation_seconds"),
-    *("confusion_matrix", "predictions", "intervals", "val_training_loss", "pinball", "coverage", "metrics", "given"),
+    *("confusion_matrix", "predictions", "intervals", "without_interval", "val_training_loss", "pinball", "coverage"),
+    *("metrics", "given"),
 )
 """Keys of the learning curve, and attributes of the class of its lines, that are not metrics of every task."""
 

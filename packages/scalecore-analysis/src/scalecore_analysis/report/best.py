@@ -86,9 +86,9 @@ def _metrics(at_best: EpochResult) -> list[Row]:
     for name, value in at_best.metrics.items():
         if name in NOT_METRICS:
             continue
-        interval = intervals.get(name) or {}
-        rows.append({"metric": name, "value": finite(value)})
-        rows[-1] |= {"low": finite(interval.get("low")), "high": finite(interval.get("high"))}
+        within = intervals.get(name)
+        ends = (None, None) if within is None else (within.low, within.high)
+        rows.append({"metric": name, "value": finite(value), "low": ends[0], "high": ends[1]})
     return rows
 
 

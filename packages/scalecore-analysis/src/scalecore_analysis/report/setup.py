@@ -90,13 +90,13 @@ def baselines(subject: Subject) -> Section:
     best, champion = subject.best, data.best_baseline
     loss = None if best is None or best.best is None else finite(best.best.val_loss)
     if best is not None and best.best is not None:
-        interval = (best.best.intervals or {}).get("val_loss") or {}
+        within = best.best.interval("val_loss")
         rows.append(
             {
                 "predictor": f"trial {best.number}",
                 "loss": loss,
-                "low": finite(interval.get("low")),
-                "high": finite(interval.get("high")),
+                "low": within and within.low,
+                "high": within and within.high,
                 "accuracy": finite(best.best.metrics.get("accuracy")),
                 "auc": finite(best.best.metrics.get("auc")),
                 "how": "the best trial, selected on these windows",

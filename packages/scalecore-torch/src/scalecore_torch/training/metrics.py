@@ -1,9 +1,8 @@
-"""Metrics of a whole split from its logits, for the windows themselves and for many resamples at once.
+"""Metrics of a whole split from its logits, as functions of the windows' weights.
 
-Every metric is one function of the windows' counts: counts of one return its value, the counts of the block bootstrap
-its interval. These hundred lines of torch replace scikit-learn or torchmetrics: neither computes a metric over a
-thousand resamples at once, and importing either would take tens of times as long as all metrics of an epoch. Tests
-compare each metric with scikit-learn.
+Weights of one return a metric's value, its derivatives by the weights its interval. These hundred lines of torch
+replace scikit-learn or torchmetrics: neither has the derivatives, and importing either would take tens of times as long
+as all metrics of an epoch. Tests compare each metric with scikit-learn.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ from torch import Tensor
 from scalecore_torch.training.losses import pinball
 
 Measure = Callable[[Tensor], dict[str, Tensor]]
-"""Maps counts [resamples, windows], float64, to each metric [resamples]; NaN if undefined."""
+"""Maps weights [windows], float64, to each metric, a scalar; NaN if undefined."""
 
 
 def values_of(measure: Measure, *, windows: int) -> dict[str, float | None]:
     """The metrics of the windows themselves; None for an undefined one."""
-    found = measure(torch.ones(1, windows, dtype=torch.float64))
-    return {name: None if math.isnan(value := float(one[0])) else value for name, one in found.items()}
+    found = measure(torch.ones(windows, dtype=torch.float64))
+    return {name: None if math.isnan(value := float(one)) else value for name, one in found.items()}
 
 
 # --- binary ---------------------------------------------------------------------------------------------------------
@@ -47,19 +46,19 @@ def binary_measure(logits_N: Tensor, labels_N: Tensor) -> Measure:
     )
     areas = _areas(logits_N, positive_N)
 
-    def measure(counts_RN: Tensor) -> dict[str, Tensor]:
-        windows_R = counts_RN.sum(1)
-        hits_R, predicted_R, positive_R, right_R, squares_R = (counts_RN @ columns_NK).unbind(1)
-        auc_R, pr_auc_R = areas(counts_RN)
+    def measure(weights_N: Tensor) -> dict[str, Tensor]:
+        windows = weights_N.sum()
+        hits, predicted, positive, right, squares = weights_N @ columns_NK
+        auc, pr_auc = areas(weights_N)
         return {
-            "accuracy": right_R / windows_R,
-            "auc": auc_R,
-            "pr_auc": pr_auc_R,
-            "precision": hits_R / predicted_R,
-            "recall": hits_R / positive_R,
+            "accuracy": right / windows,
+            "auc": auc,
+            "pr_auc": pr_auc,
+            "precision": hits / predicted,
+            "recall": hits / positive,
             # Without a true positive this form is 0, not undefined.
-            "f1": 2 * hits_R / (predicted_R + positive_R),
-            "brier": squares_R / windows_R,
+            "f1": 2 * hits / (predicted + positive),
+            "brier": squares / windows,
         }
 
     return measure
@@ -94,28 +93,26 @@ def multiclass_measure(logits_NC: Tensor, labels_N: Tensor) -> Measure:
     label_NC = torch.nn.functional.one_hot(labels_N.long(), classes).double()
     predicted_NC = torch.nn.functional.one_hot(probability_NC.argmax(1), classes).double()
     squares_N = ((probability_NC - label_NC) ** 2).sum(1)
-    columns_NK = torch.cat([label_NC * predicted_NC, label_NC, predicted_NC, squares_N[:, None]], dim=1)
-    areas = [_areas(probability_NC[:, c], labels_N.long() == c) for c in range(classes)]
+    occurs_C = label_NC.sum(0) > 0
+    right_NC = label_NC * predicted_NC
+    by_class = [one_NC[:, occurs_C] for one_NC in (right_NC, label_NC, predicted_NC)]
+    columns_NK = torch.cat([*by_class, right_NC.sum(1, keepdim=True), squares_N[:, None]], dim=1)
+    areas = [_areas(probability_NC[:, c], labels_N.long() == c) for c in occurs_C.nonzero()[:, 0].tolist()]
 
-    def measure(counts_RN: Tensor) -> dict[str, Tensor]:
-        windows_R = counts_RN.sum(1)
-        true_RC, label_RC, predicted_RC, squares_R1 = torch.split(counts_RN @ columns_NK, [classes] * 3 + [1], dim=1)
-        occurs_RC = label_RC > 0
-
-        def mean(value_RC: Tensor) -> Tensor:
-            """Over the classes that occur."""
-            return (value_RC * occurs_RC).sum(1) / occurs_RC.sum(1)
-
-        auc_RC, pr_auc_RC = (torch.stack(area, dim=1) for area in zip(*(one(counts_RN) for one in areas), strict=True))
+    def measure(weights_N: Tensor) -> dict[str, Tensor]:
+        windows = weights_N.sum()
+        *counts, (right, squares) = torch.split(weights_N @ columns_NK, [len(areas)] * 3 + [2])
+        true_C, label_C, predicted_C = counts
+        auc_C, pr_auc_C = (torch.stack(area) for area in zip(*(one(weights_N) for one in areas), strict=True))
         return {
-            "accuracy": true_RC.sum(1) / windows_R,
-            "auc": auc_RC.nanmean(1),
-            "pr_auc": pr_auc_RC.nanmean(1),
+            "accuracy": right / windows,
+            "auc": auc_C.mean(),
+            "pr_auc": pr_auc_C.mean(),
             # A class that occurs but is never predicted has precision 0.
-            "precision": mean(true_RC / predicted_RC.clamp(min=1)),
-            "recall": mean(true_RC / label_RC.clamp(min=1)),
-            "f1": mean(2 * true_RC / (label_RC + predicted_RC).clamp(min=1)),
-            "brier": squares_R1[:, 0] / windows_R,
+            "precision": (true_C / predicted_C.clamp(min=1)).mean(),
+            "recall": (true_C / label_C).mean(),
+            "f1": (2 * true_C / (label_C + predicted_C)).mean(),
+            "brier": squares / windows,
         }
 
     return measure
@@ -155,14 +152,14 @@ def forecast_measure(
         columns += [pinball(outputs_NC, labels_N, torch.tensor(quantiles, dtype=torch.float64)), covered_N.double()]
     columns_NK = torch.stack(columns, dim=1)
 
-    def measure(counts_RN: Tensor) -> dict[str, Tensor]:
-        mae_R, mse_R, right_R, mean_R, square_R, *rest = (counts_RN @ columns_NK / counts_RN.sum(1)[:, None]).unbind(1)
-        spread_R = square_R - mean_R**2
+    def measure(weights_N: Tensor) -> dict[str, Tensor]:
+        mae, mse, right, mean, square, *rest = weights_N @ columns_NK / weights_N.sum()
+        spread = square - mean**2
         found = {
-            "mae": mae_R,
-            "rmse": mse_R.sqrt(),
-            "sign_accuracy": right_R,
-            "r2": torch.where(spread_R > 0, 1 - mse_R / spread_R, torch.nan),
+            "mae": mae,
+            "rmse": mse.sqrt(),
+            "sign_accuracy": right,
+            "r2": torch.where(spread > 0, 1 - mse / spread, torch.nan),
         }
         return found | dict(zip(("pinball", "coverage"), rest, strict=False))
 
@@ -178,28 +175,24 @@ def forecast_details(outputs_NC: Tensor, labels_N: Tensor, *, point: int = 0) ->
 
 
 def _areas(scores_N: Tensor, positive_N: Tensor) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """Maps counts to the areas under the ROC and the precision-recall curve; the windows are sorted only once."""
+    """Maps weights to the areas under the ROC and the precision-recall curve; the windows are sorted only once."""
     _, group_N, size_G = torch.unique(scores_N.double(), return_inverse=True, return_counts=True)
     order_N = torch.argsort(group_N, stable=True)
     last_G = size_G.cumsum(0) - 1
     sorted_N = positive_N[order_N].double()
 
-    def areas(counts_RN: Tensor) -> tuple[Tensor, Tensor]:
-        counts_RN = counts_RN[:, order_N]
+    def areas(weights_N: Tensor) -> tuple[Tensor, Tensor]:
+        weights_N = weights_N[order_N]
         # Up to and including each distinct score, and below it.
-        all_RG = counts_RN.cumsum(1)[:, last_G]
-        positive_RG = (counts_RN * sorted_N).cumsum(1)[:, last_G]
-        all_below_RG, positive_below_RG = (
-            torch.nn.functional.pad(one, (1, 0))[:, :-1] for one in (all_RG, positive_RG)
-        )
-        here_RG = positive_RG - positive_below_RG
-        positives_R, windows_R = positive_RG[:, -1], all_RG[:, -1]
+        all_G, positive_G = weights_N.cumsum(0)[last_G], (weights_N * sorted_N).cumsum(0)[last_G]
+        all_below_G, positive_below_G = (torch.nn.functional.pad(one, (1, 0))[:-1] for one in (all_G, positive_G))
+        here_G = positive_G - positive_below_G
+        positives, windows = positive_G[-1], all_G[-1]
         # A positive beats the negatives below it, and half of those with its own score.
-        beaten_RG = (all_RG - positive_RG + all_below_RG - positive_below_RG) / 2
-        auc_R = (here_RG * beaten_RG).sum(1) / (positives_R * (windows_R - positives_R))
-        called_RG = windows_R[:, None] - all_below_RG
-        precision_RG = (positives_R[:, None] - positive_below_RG) / called_RG.clamp(min=1)
-        return auc_R, (here_RG * precision_RG).sum(1) / positives_R
+        beaten_G = (all_G - positive_G + all_below_G - positive_below_G) / 2
+        auc = (here_G * beaten_G).sum() / (positives * (windows - positives))
+        precision_G = (positives - positive_below_G) / (windows - all_below_G).clamp(min=1)
+        return auc, (here_G * precision_G).sum() / positives
 
     return areas
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from scalecore.api.data_report import BaselineReport, PartReport, TargetScale
+from scalecore.api.record_parts import MetricInterval
 from scalecore.api.space import Architecture
 from scalecore.api.trials import TrialRecord, TrialState
 
@@ -81,7 +82,7 @@ def number(value: float | None, *, like: float | None = None, sign: bool = False
     return f"{value:{'+' if sign else ''}{form}}"
 
 
-def measured(value: float | None, within: Mapping[str, Any] | None) -> str:
+def measured(value: float | None, within: MetricInterval | Mapping[str, Any] | None) -> str:
     """Format a number with its 95 % interval, if there is one: `0.4081 (0.3654 to 0.4533)`."""
     return f"{number(value)}{interval(within, like=value)}"
 
@@ -107,13 +108,15 @@ def baseline_line(baseline: BaselineReport) -> str:
     """Format a baseline with its validation loss or the reason for none: `last_values  0.3260 (0.2980 to 0.3530)`."""
     if baseline.loss is None:
         return f"{baseline.name:14} not available: {baseline.reason}"
-    within = baseline.loss_interval.plain() if baseline.loss_interval is not None else None
-    return f"{baseline.name:14} {measured(baseline.loss, within)}  {baseline.text}"
+    return f"{baseline.name:14} {measured(baseline.loss, baseline.loss_interval)}  {baseline.text}"
 
 
-def interval(content: Mapping[str, Any] | None, *, like: float | None = None) -> str:
+def interval(within: MetricInterval | Mapping[str, Any] | None, *, like: float | None = None) -> str:
     """Format a 95 % interval that follows the number `like`: ` (0.2980 to 0.3530)`; empty without an interval."""
-    return f" ({number(content['low'], like=like)} to {number(content['high'], like=like)})" if content else ""
+    if not within:
+        return ""
+    ends = (within.low, within.high) if isinstance(within, MetricInterval) else (within["low"], within["high"])
+    return f" ({number(ends[0], like=like)} to {number(ends[1], like=like)})"
 
 
 def caution(best: TrialRecord | None) -> str | None:

@@ -27,7 +27,6 @@ __all__ = [
     "Flag",
     "Halving",
     "HardwareUse",
-    "KeptInterval",
     "KeptPredictions",
     "MemoryUse",
     "MetricInterval",
@@ -47,9 +46,6 @@ GIVEN = "given"
 
 Epoch = Mapping[str, float | None]
 """One line of a learning curve: epoch, train_loss, val_loss, learning_rate, gradient_norm, seconds, and the metrics."""
-
-KeptInterval = Mapping[str, float | None]
-"""A `MetricInterval` as stored in a record: its ends may be None."""
 
 Json = Mapping[str, object]
 """A JSON mapping; the core does not read its keys."""
@@ -114,14 +110,19 @@ class Flag(Part):
 
 @frozen(kw_only=True, slots=False)
 class MetricInterval(Part):
-    """An interval of a metric over windows: it contains the share `level` of the resampled values."""
+    """A confidence interval of a metric over windows, with `level`."""
 
     low: float
     high: float
     level: float | None = None
+    method: str = "circular block bootstrap"
+    """How it was computed; version 0.1 had only one method and did not write its name."""
+    cosines: int | None = None
+    """Number of cosines, which is the degrees of freedom; None for an interval of a rate without them."""
     block: int | None = None
-    """Number of windows per block."""
+    """Of version 0.1: number of windows per block."""
     resamples: int | None = None
+    """Of version 0.1."""
     denominator: int | None = None
     """Denominator of a rate, in windows."""
 
@@ -148,17 +149,18 @@ class EpochResult(Part):
     confusion_matrix: Mapping[str, int] | Sequence[Sequence[int]] | None = None
     """For two classes `tn`, `fp`, `fn` and `tp`; for more a row per true class."""
     predictions: OutputSpread | None = None
-    intervals: Mapping[str, KeptInterval | None] | None = None
+    intervals: Mapping[str, MetricInterval | None] | None = None
     """Intervals of the best epoch by metric; None if an earlier version measured none."""
+    without_interval: Mapping[str, str] | None = None
+    """Why a metric has no interval, by metric."""
 
     @property
     def val_loss(self) -> float | None:
         return self.metrics.get("val_loss")
 
-    def interval(self, metric: str) -> KeptInterval | None:
+    def interval(self, metric: str) -> MetricInterval | None:
         """Return the interval of a metric; None if it has none."""
-        found = (self.intervals or {}).get(metric)
-        return None if found is None or found.get("low") is None or found.get("high") is None else found
+        return (self.intervals or {}).get(metric)
 
 
 @frozen(kw_only=True, slots=False)

@@ -1,14 +1,15 @@
 """Intervals of means over overlapping windows and of rates; means and differences of replicates."""
 
-from scalecore.data.bootstrap import (
-    BOOTSTRAP_SEED,
+from scalecore.data.intervals import (
     LEVEL,
-    MAX_UNDEFINED,
-    MIN_BLOCKS,
-    block_length,
+    METHOD,
+    NOT_NEGATIVE,
+    cosines,
+    half_width,
+    interval_around,
+    mean_errors,
     mean_interval,
-    resampled_counts,
-    resampled_indices,
+    too_few,
 )
 from scalecore.data.rates import OWN_DENOMINATOR, denominator, wilson
 from scalecore.data.replicates import (
@@ -23,23 +24,24 @@ from scalecore.data.replicates import (
 )
 
 __all__ = [
-    "BOOTSTRAP_SEED",
     "LEVEL",
-    "MAX_UNDEFINED",
-    "MIN_BLOCKS",
+    "METHOD",
     "MIN_SEEDS",
+    "NOT_NEGATIVE",
     "OWN_DENOMINATOR",
     "Estimate",
     "Verdict",
-    "block_length",
+    "cosines",
     "denominator",
     "difference",
+    "half_width",
+    "interval_around",
     "margin_of",
     "mean",
+    "mean_errors",
     "mean_interval",
     "one_training",
-    "resampled_counts",
-    "resampled_indices",
+    "too_few",
     "verdict",
     "wilson",
 ]

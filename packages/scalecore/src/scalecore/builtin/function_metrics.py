@@ -18,7 +18,15 @@ from scalecore.data.measures import MEASURES, measures
 from scalecore.execution.function_trial import FunctionTrial
 
 OUTPUTS = "outputs"
-RESERVED = ("epoch", "train_seconds", "evaluation_seconds", "confusion_matrix", "predictions", "intervals")
+RESERVED = (
+    "epoch",
+    "train_seconds",
+    "evaluation_seconds",
+    "confusion_matrix",
+    "predictions",
+    "intervals",
+    "without_interval",
+)
 """Keys that the core writes into each line of the learning curve."""
 
 

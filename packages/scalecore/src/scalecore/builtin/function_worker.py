@@ -17,8 +17,8 @@ from scalecore.api.training import Diverged
 from scalecore.builtin.function_checkpoint import load_newest, save
 from scalecore.builtin.function_metrics import EpochReader
 from scalecore.builtin.function_trainer import FunctionSpec
-from scalecore.data.bootstrap import mean_interval
 from scalecore.data.folder import read_description
+from scalecore.data.intervals import NOT_NEGATIVE, mean_interval, too_few
 from scalecore.data.measures import losses_of
 from scalecore.data.predictions import Predictions, write_predictions
 from scalecore.execution.attempt_control import AttemptMonitor
@@ -253,8 +253,11 @@ class _Training:
             if -np.log(np.maximum(chances, 1e-9)).mean() < losses.mean():
                 text = "outputs of the best epoch have a lower loss as probabilities, but `outputs` must be logits"
                 self._warnings.append(text)
-        interval = mean_interval(losses, overlap=self._spec.label_overlap, seed=0)
+        overlap = self._spec.label_overlap
+        interval = mean_interval(losses, overlap=overlap, bounds=NOT_NEGATIVE)
         best["intervals"] = {"val_loss": None if interval is None else interval.plain()}
+        if interval is None:
+            best["without_interval"] = {"val_loss": too_few(len(losses), overlap=overlap)}
         kept = Predictions(
             outputs=outputs,
             labels=labels,

@@ -16,7 +16,7 @@ from attrs import asdict, evolve, field, frozen
 from scalecore.api.data_report import BaselineReport
 from scalecore.api.record_parts import MetricInterval
 from scalecore.api.targets import Target
-from scalecore.data.bootstrap import mean_interval
+from scalecore.data.intervals import NOT_NEGATIVE, mean_interval
 from scalecore.data.measures import area_under_roc
 from scalecore.data.normalise import input_rows
 from scalecore.data.regression import (
@@ -42,8 +42,8 @@ class Baseline:
     `loss` is the mean over windows: binary cross-entropy or cross-entropy in nats, for a forecast the squared error.
     `over_prior` is the mean difference to the loss of the constant prior, window by window: below 0 the rule is better
     than the base rate. `accuracy` (at probability 0.5, or of the most probable class) and `auc` (for several classes
-    the mean of one-against-rest) are None for a forecast. Intervals are 95 % intervals by block bootstrap with the same
-    resamples for all baselines; they are None if there are too few windows.
+    the mean of one-against-rest) are None for a forecast. Intervals are 95 % intervals over windows; they are None if
+    there are too few.
     """
 
     name: str
@@ -73,12 +73,11 @@ def baselines(
     features: Sequence[str],
     target: Target,
     context: int,
-    seed: int,
 ) -> list[Baseline]:
     """Compute all baselines of a split, the constant prior first.
 
     `values` [rows, features] are raw, because prices are read from them; `labels` are [rows]; `train` and `val` are the
-    last rows of the windows, all with known labels. `seed` seeds the resamples; nothing else is random.
+    last rows of the windows, all with known labels.
 
     - `prior`: the class frequencies in training; for a forecast the training mean.
     - `zero`: for forecasts only.
@@ -119,7 +118,7 @@ def baselines(
             name=name,
             text=text,
             loss=float(losses.mean()),
-            loss_interval=mean_interval(losses, overlap=data.overlap, seed=seed),
+            loss_interval=mean_interval(losses, overlap=data.overlap, bounds=NOT_NEGATIVE),
             accuracy=accuracy,
             auc=auc,
             outputs=outputs,
@@ -131,7 +130,7 @@ def baselines(
             baseline = evolve(
                 baseline,
                 over_prior=float(difference.mean()),
-                over_prior_interval=mean_interval(difference, overlap=data.overlap, seed=seed),
+                over_prior_interval=mean_interval(difference, overlap=data.overlap),
             )
         result.append(baseline)
     return result

@@ -22,7 +22,6 @@ from scalecore.api.data_report import (
 from scalecore.api.files import canonical_json, plain
 from scalecore.data import folder as folders
 from scalecore.data.baselines import baselines
-from scalecore.data.bootstrap import BOOTSTRAP_SEED
 from scalecore.data.checks import check_panel
 from scalecore.data.dates import stamp
 from scalecore.data.layouts import Layout, choose_layout
@@ -142,7 +141,6 @@ def _work(panel: Panel, *, samples: int, positives: int, raw_target: bool) -> _P
                 features=panel.features,
                 target=target,
                 context=panel.context,
-                seed=BOOTSTRAP_SEED,
             )
         ),
         fingerprint=_fingerprint(panel, parts=parts, scaled=scale is not None),

@@ -6,10 +6,9 @@ is the sum of both parts,
     Var = s^2 / S + V,
 
 with s the standard deviation between S seeds on the same windows, and V the variance of the mean over windows of the
-seeds' average loss, by the circular block bootstrap of `scalecore.data.bootstrap` with its block length. Intervals use
-the t distribution with the degrees of freedom of Welch (1947) and Satterthwaite (1946), where V has as many degrees of
-freedom as there are blocks minus one. Differences between two configurations are paired by window, which removes the
-variance that both share.
+seeds' average loss, by equal-weighted cosines (`scalecore.data.intervals`). Intervals use the t distribution with the
+degrees of freedom of Welch (1947) and Satterthwaite (1946), where V has one for each cosine. Differences between two
+configurations are paired by window, which removes the variance that both share.
 """
 
 from __future__ import annotations
@@ -22,13 +21,12 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
-from scalecore.data.bootstrap import BOOTSTRAP_SEED, MIN_BLOCKS, block_length, resampled_indices
+from scalecore.data.intervals import mean_errors
 
 MIN_SEEDS = 3
 """With fewer seeds the verdict on a difference is `inconclusive`."""
 RELATIVE_MARGIN = 0.005
 """Smallest margin of equivalence, as a share of the loss."""
-RESAMPLES = 1000
 
 Floats = npt.NDArray[np.float64]
 Verdict = Literal["worse", "equivalent", "inconclusive"]
@@ -110,11 +108,10 @@ def _estimate(value: float, groups: Sequence[Sequence[float]], windows: Floats |
         return Estimate(value=value)
     parts = [(_spread(group) ** 2 / len(group), len(group) - 1) for group in groups]
     if windows is not None:
-        block = block_length(len(windows), overlap=overlap)
-        if len(windows) < MIN_BLOCKS * block:
+        errors = mean_errors(windows, overlap=overlap)
+        if not len(errors):
             return Estimate(value=value)
-        drawn = resampled_indices(len(windows), block=block, resamples=RESAMPLES, seed=BOOTSTRAP_SEED)
-        parts.append((float(windows[drawn].mean(axis=1).var(ddof=1)), len(windows) // block - 1))
+        parts.append((float((errors**2).mean()), len(errors)))
     total = sum(variance for variance, _ in parts)
     if total == 0:
         return Estimate(value=value, error=0.0, degrees=1.0)

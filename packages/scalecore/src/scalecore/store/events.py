@@ -21,9 +21,9 @@ from scalecore.api.record_parts import (
     AttemptPlace,
     EpochResult,
     Flag,
-    KeptInterval,
     KeptPredictions,
     MemoryUse,
+    MetricInterval,
     Part,
 )
 from scalecore.api.space import Architecture, Value
@@ -291,7 +291,7 @@ class MeasuredOnTestData(Event):
     opening: int
     loss: float
     metrics: EpochResult
-    intervals: Mapping[str, KeptInterval | None]
+    intervals: Mapping[str, MetricInterval | None]
     probe: Sequence[Sequence[float]]
     device: str | None = None
     predictions: KeptPredictions
