@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from attrs import evolve
 
 from scalecore.api import markdown
 from scalecore.api.analysis import AnalysisResult
 from scalecore.api.files import plain
 from scalecore.api.space import Architecture
-from scalecore.api.trials import Origin, Proposal, StudyEnd, StudyView, TrialRecord
+from scalecore.api.trials import Note, Origin, Proposal, StudyEnd, StudyView, TrialRecord
 from scalecore.data.predictions import Predictions, write_predictions
 from scalecore.store.events import AskedFor, DuplicateAvoided, RunEnded, RunStarted, StudyBegun, TrialFinished
 from scalecore.store.journal import Journal
@@ -397,3 +398,20 @@ def test_ratios_follow_the_roles(study: Make) -> None:
     }
     view = with_plan(view, architectures={"roles": {"width": "breite", "depth": "tiefe"}})
     assert list(ratios(view)) == ["aspect"]
+
+
+def test_description_and_notes_of_the_user_are_in_the_report(study: Make) -> None:
+    """As text, not as HTML, with their lines; a study without them has no such section."""
+    notes = [Note(key="1", written="2026-11-30T19:36:02.857Z", text="fan <b>replaced</b>\nsecond line")]
+    view = study([trial(0, 0.7)])
+    described = evolve(view, experiment={**view.experiment, "description": "Does depth help? <script>"}, notes=notes)
+    result = report(described)
+    page = result.files["report.html"]
+    assert isinstance(page, str)
+    assert "<td>Does depth help? &lt;script&gt;</td>" in page
+    assert "<td>2026-11-30 19:36:02</td><td>fan &lt;b&gt;replaced&lt;/b&gt;\nsecond line</td>" in page
+    assert result.data["walk"]["Description and notes"] == {
+        "description": "Does depth help? <script>",
+        "notes": [{"written": notes[0].written, "text": notes[0].text}],
+    }
+    assert "Description and notes" not in report(view).data["walk"]

@@ -267,7 +267,7 @@ def test_a_journal_of_a_later_format_is_refused(project: Project) -> None:
         code, output = call(project, *command)
         assert code == 5, output
         assert (
-            f"{journal}:1: this journal has format 7, and this scalecore reads formats up to 1: a later version wrote "
+            f"{journal}:1: this journal has format 7, and this scalecore reads formats up to 2: a later version wrote "
             "it. Nothing was changed. Use that version or a later one\n"
         ) in output
 

@@ -118,8 +118,8 @@ def test_an_override_fixes_a_wrong_value(write: Any, small: str) -> None:
         ("seed\n", "seed\\n: expected KEY=VALUE, for example search.trials=5"),
         (
             "\x1b[31m=3",
-            "\\x1b[31m=3: unknown key; expected one of name, seed, output, plugins, dataset, model, search, objective, "
-            "training, execution, guards, monitors, loggers, analyses, sweep",
+            "\\x1b[31m=3: unknown key; expected one of name, description, seed, output, plugins, dataset, model, "
+            "search, objective, training, execution, guards, monitors, loggers, analyses, sweep",
         ),
         ("seed=[1", "seed=[1: not valid YAML: the list that starts here is not closed"),
         (

@@ -105,6 +105,10 @@ def test_a_wrong_value_is_reported_at_its_position_in_the_sweep(write: Write, sm
         ("{seed: []}", "sweep.seed: expected at least one value"),
         ("{seed: [1, 2, 1]}", "sweep.seed.2: this value is listed twice, so two studies would be the same"),
         ("{name: [a]}", "sweep.name: name belongs to the campaign as a whole and cannot be swept"),
+        (
+            "{description: [a]}",
+            "sweep.description: description belongs to the campaign as a whole and cannot be swept",
+        ),
         ("{search..budget: [2M]}", "sweep.search..budget: expected a key such as search.budget, got 'search..budget'"),
         ("{seed.deep: [1]}", "sweep.seed.deep: seed is 3, which has no keys"),
     ],

@@ -76,8 +76,14 @@ def test_g22_changes_that_decide_results_are_refused(now: dict[str, Any], key: s
 
 
 def test_other_keys_may_differ() -> None:
-    """Loggers, monitors, execution and a study that has not begun."""
-    now = {**changed(training={"threads": 2}), "loggers": ["console"], "monitors": ["memory"], "output": "/there"}
+    """Loggers, monitors, execution, the description, and a study that has not begun."""
+    now = {
+        **changed(training={"threads": 2}),
+        "description": "Does depth help?",
+        "loggers": ["console"],
+        "monitors": ["memory"],
+        "output": "/there",
+    }
     for was, is_now in ((EXPERIMENT, now), ({}, now), (EXPERIMENT, EXPERIMENT)):
         assert compare(was, is_now, unbound=Unbound()) == Continuation()
 

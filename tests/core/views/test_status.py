@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from scalecore.api.trials import Note
 from scalecore.store.layout import StudyFolder
 from scalecore.store.verify import verify_study
-from scalecore.views.status import status_lines, study_status
+from scalecore.views.status import note_lines, status_lines, study_status
 
 
 def test_the_remaining_time_is_a_number_or_unknown() -> None:
@@ -17,6 +18,23 @@ def test_the_remaining_time_is_a_number_or_unknown() -> None:
     status |= {"unfinished": [], "left_out": [], "degraded": [], "folder": "studies/spy"}
     assert "time left: unknown" in status_lines({**status, "seconds_left": None})
     assert "time left: about 3 min 20 s" in status_lines({**status, "seconds_left": 200.0})
+
+
+def test_description_and_notes_are_shown_escaped_with_their_lines() -> None:
+    """A control character in the file's description cannot reach the terminal; further lines are indented."""
+    notes = [
+        Note(key="1", written="2026-11-30T19:36:02.857Z", text="fan replaced [G40]"),
+        Note(key="2", written="2026-12-01T07:00:59.000Z", text="first\n\nthird"),
+    ]
+    assert note_lines("Does depth help?\n\x1b[2J\n", notes) == [
+        "description: Does depth help?",
+        "  \\x1b[2J",
+        "note 2026-11-30 19:36 UTC: fan replaced [G40]",
+        "note 2026-12-01 07:00 UTC: first",
+        "",
+        "  third",
+    ]
+    assert note_lines(None, []) == []
 
 
 def test_a_journal_without_a_line_is_a_study_that_has_not_begun(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from scalecore_analysis.report.best import best_trial_section
 from scalecore_analysis.report.hardware import hardware
 from scalecore_analysis.report.html import figure_files, file_name, report_page
 from scalecore_analysis.report.section import Section, Subject
-from scalecore_analysis.report.setup import baselines, setup, versions
+from scalecore_analysis.report.setup import baselines, notes, setup, versions
 from scalecore_analysis.report.training import distribution, learning_curves, sensitivity
 from scalecore_analysis.report.trials import all_trials, flags, origins, states
 from scalecore_analysis.studies import labelled
@@ -48,7 +48,7 @@ class ReportAnalysis:
         summary: list[str] = []
         for name, study in labelled(studies).items():
             subject = Subject.of(study)
-            sections = [one(subject) for one in CHAPTERS]
+            sections = [*notes(subject), *(one(subject) for one in CHAPTERS)]
             sections += [self._coverage(study), hardware(subject), flags(subject), versions(subject)]
             shown, rows = all_trials(subject)
             sentence = _sentence(name, subject)

@@ -8,7 +8,7 @@ from scalecore.api.data_report import PartReport
 from scalecore.api.formatting import mixtures, number
 from scalecore_analysis.report.section import Row, Section, Subject, finite
 
-__all__ = ["baselines", "setup", "versions"]
+__all__ = ["baselines", "notes", "setup", "versions"]
 
 FEATURES = 8
 """Maximum number of feature names shown; the JSON has all."""
@@ -50,6 +50,19 @@ def setup(subject: Subject) -> Section:
             "base rates per year": years,
         },
     )
+
+
+def notes(subject: Subject) -> list[Section]:
+    """The description and the notes of the user; no section if there are none."""
+    study = subject.study
+    text = str(study.experiment.get("description") or "")
+    rows: list[Row] = [{"time (UTC)": one.written[:19].replace("T", " "), "note": one.text} for one in study.notes]
+    if not text and not rows:
+        return []
+    tables: dict[str, list[Row]] = {"Description": [{"description": text}]} if text else {}
+    tables |= {"Notes": rows} if rows else {}
+    data = {"description": text or None, "notes": [{"written": one.written, "text": one.text} for one in study.notes]}
+    return [Section(title="Description and notes", tables=tables, data=data)]
 
 
 def _features(names: Sequence[str]) -> str:

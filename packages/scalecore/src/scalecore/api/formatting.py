@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from scalecore.api.data_report import BaselineReport, PartReport, TargetScale
+from scalecore.api.escaping import printable
 from scalecore.api.record_parts import MetricInterval
 from scalecore.api.space import Architecture
 from scalecore.api.trials import TrialRecord, TrialState
@@ -166,6 +167,12 @@ def settings(values: Mapping[str, Any]) -> str:
     return " ".join(
         f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}" for name, value in values.items()
     )
+
+
+def paragraph(name: str, text: str) -> list[str]:
+    """Format a text of the user after its name, further lines indented; control characters are escaped."""
+    first, *others = printable(text.strip(), keep="\n\t\xa0").split("\n")
+    return [f"{name}: {first}", *(f"  {line}".rstrip() for line in others)]
 
 
 def shape(architecture: Architecture) -> str:

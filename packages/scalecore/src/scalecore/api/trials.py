@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Epoch",
+    "Note",
     "Origin",
     "OriginKind",
     "Outcome",
@@ -215,6 +216,18 @@ class Progress:
 
 
 @frozen(kw_only=True)
+class Note:
+    """A note of the user on a study."""
+
+    key: str
+    """Identifies the note."""
+    written: str
+    """When it was written: ISO 8601, UTC."""
+    text: str
+    """Unescaped; it may have several lines."""
+
+
+@frozen(kw_only=True)
 class StudyView:
     """A read-only view of a study for loggers and analyses, sufficient to derive every file."""
 
@@ -248,6 +261,9 @@ class StudyView:
 
     runs: bool = False
     """True if a process runs the study now, with or without a running trial."""
+
+    notes: Sequence[Note] = ()
+    """The user's notes in the order in which they were written. Only a study that was read from its folder has them."""
 
     leader: TrialRecord | None = None
     """The best trial, if already known: a run does not rank all trials at each end."""

@@ -7,6 +7,8 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from attrs import asdict
+
 from scalecore.api import formatting
 from scalecore.api.errors import ScalecoreError
 from scalecore.api.escaping import spreadsheet_cell
@@ -15,6 +17,7 @@ from scalecore.api.markdown import escaped
 from scalecore.api.trials import StudyEnd
 from scalecore.campaign.run import CampaignIndex, StudyEntry
 from scalecore.store.lock import runner_of
+from scalecore.store.notes import notes_of, pending_notes
 from scalecore.store.state import StudyState, read_state
 
 SHOWN = {
@@ -55,7 +58,7 @@ def write_tables(campaign: CampaignIndex) -> list[dict[str, Any]]:
     """Write `NAME_results.csv` and `NAME_results.md` to the campaign's folder; return their rows."""
     rows = campaign_rows(campaign)
     flat = [
-        {key: value for key, value in row.items() if key not in ("values", "interval", "shape")}
+        {key: value for key, value in row.items() if key not in ("values", "interval", "shape", "description", "notes")}
         | {"low": (row["interval"] or {}).get("low"), "high": (row["interval"] or {}).get("high")}
         | row["values"]
         for row in rows
@@ -90,6 +93,7 @@ def _plain(value: Any) -> Any:
 
 def _row(entry: StudyEntry) -> dict[str, Any]:
     begun = entry.folder.journal.exists()
+    pending = pending_notes(entry.folder)
     state = _read(entry)
     records = state.records
     best = next(iter(state.ranked), None)
@@ -113,6 +117,8 @@ def _row(entry: StudyEntry) -> dict[str, Any]:
         "baseline": baseline.loss if baseline and metric == "val_loss" else None,
         "baseline_name": baseline.name if baseline and metric == "val_loss" else None,
         "train_seconds": sum(record.duration or 0.0 for record in records) if begun else None,
+        "description": state.experiment.get("description"),
+        "notes": [asdict(note) for note in notes_of(state, pending)],
     }
 
 

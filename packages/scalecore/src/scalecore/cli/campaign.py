@@ -11,6 +11,7 @@ import click
 
 from scalecore.api.errors import ExitCode
 from scalecore.api.escaping import without_guards
+from scalecore.cli.common import echo_description
 from scalecore.cli.streams import print_line
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def show_plan(campaign: Campaign, *, only: Sequence[str], as_json: bool, allow_c
         content = {"campaign": campaign.name, "studies": plans, "whole": whole.plain(), "refused": reasons}
         click.echo(json.dumps(content, indent=2, allow_nan=False))
     elif planned:
+        echo_description(planned[0].preview.description)
         count = f"{len(planned)} of {len(campaign.studies)}"
         lines = [f"campaign {campaign.name}: {count} studies in {campaign.folder}", ""]
         if len(studies) == 1:
@@ -100,7 +102,9 @@ def show_plan(campaign: Campaign, *, only: Sequence[str], as_json: bool, allow_c
 
 def show_status(campaign: CampaignIndex, *, as_json: bool) -> None:
     """Print the current table of all studies."""
+    from scalecore.api.trials import Note
     from scalecore.campaign.table import campaign_rows, table_lines
+    from scalecore.views.status import note_lines
 
     rows = campaign_rows(campaign)
     if as_json:
@@ -110,6 +114,10 @@ def show_status(campaign: CampaignIndex, *, as_json: bool) -> None:
     click.echo(f"campaign {campaign.name}: {done} of {len(rows)} studies completed")
     click.echo("\n".join(table_lines(rows)))
     click.echo(f"folder: {campaign.path}")
+    description = next((row["description"] for row in rows if row["description"]), None)
+    notes = {one["key"]: Note(**one) for row in rows for one in row["notes"]}  # each once, as `--note` adds it
+    for line in note_lines(description, sorted(notes.values(), key=lambda note: (note.written, note.key))):
+        click.echo(line)
 
 
 def stop_running(campaign: CampaignIndex, *, wait: bool) -> None:

@@ -83,6 +83,14 @@ def only_option(function: _Function) -> _Function:
     return click.option("--only", metavar="LABEL", multiple=True, help=text)(function)
 
 
+def echo_description(description: str | None) -> None:
+    """Print the description of a study or campaign; the user's text keeps what looks like a guard id."""
+    from scalecore.api.formatting import paragraph
+
+    if description:
+        click.echo("\n".join(paragraph("description", description)))
+
+
 def named_component(registry: Registry, kind: str, name: str) -> Registered:
     """The component that a command line names. Raises `ExperimentError` if it was removed, `PluginError` if missing."""
     from scalecore.api.errors import ExperimentError, PluginError

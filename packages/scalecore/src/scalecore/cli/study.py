@@ -13,6 +13,7 @@ import click
 from scalecore.api.errors import ExitCode, ExperimentError
 from scalecore.api.escaping import without_guards
 from scalecore.cli.common import (
+    echo_description,
     experiment_arguments,
     only_option,
     plugin_options,
@@ -23,9 +24,12 @@ from scalecore.cli.common import (
 from scalecore.cli.streams import print_line
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from scalecore.campaign.load import Campaign
     from scalecore.config.load import LoadedExperiment
     from scalecore.config.resolved import Resolved
+    from scalecore.store.layout import StudyFolder
 
 
 @click.command()
@@ -123,32 +127,56 @@ def plan(
 @click.command()
 @study_argument
 @click.option("--json", "as_json", is_flag=True, help="Print the state as JSON.")
-def status(study: Path, as_json: bool) -> None:
-    """Show the progress of a STUDY, named by its folder or its experiment file. Works during a run, changes nothing.
+@click.option("--note", metavar="TEXT", help="Add a note to the study first; `status` and the report show all notes.")
+def status(study: Path, *, as_json: bool, note: str | None) -> None:
+    """Show the progress of a STUDY, named by its folder or its experiment file. Works during a run.
+
+    A note is stored in the study's journal with its time. For a campaign it is added to every study that has begun.
 
     \b
     Examples:
       scalecore status studies/quickstart
       scalecore status experiment.yaml --json
+      scalecore status experiment.yaml --note "Fan replaced before trial 12."
     """
+    from scalecore.api.trials import Note
     from scalecore.campaign.run import find_campaign
     from scalecore.store.layout import find_study
-    from scalecore.views.status import status_lines, study_status
+    from scalecore.views.status import note_lines, status_lines, study_status
 
     campaign = find_campaign(study)
     if campaign is not None:
         from scalecore.cli.campaign import show_status
 
         warn_removed(entry.folder for entry in campaign.studies)
+        if note is not None:
+            _note([entry.folder for entry in campaign.studies if entry.folder.journal.exists()], note, of=campaign.path)
         show_status(campaign, as_json=as_json)
         return
     folder = find_study(study)
     warn_removed([folder])
+    if note is not None:
+        _note([folder], note, of=folder.path)
     found = study_status(folder)
     if as_json:
         click.echo(json.dumps(found, indent=2, allow_nan=False))
     else:
         click.echo(without_guards("\n".join(status_lines(found))))
+        for line in note_lines(found["description"], (Note(**one) for one in found["notes"])):
+            click.echo(line)
+
+
+def _note(folders: Sequence[StudyFolder], text: str, *, of: Path) -> None:
+    from scalecore.store.notes import add_note, new_note
+    from scalecore.store.state import read_state
+
+    note = new_note(text)
+    if not folders:
+        raise ExperimentError(f"{of}: no study of this campaign has begun, so there is none to add a note to")
+    for folder in folders:
+        read_state(folder.journal)  # if one is damaged, none gets the note
+    for folder in folders:
+        add_note(folder, note)
 
 
 @click.command()
@@ -240,6 +268,7 @@ def _show_plan(
         content = {**found_plan.plain(), "whole": whole.plain(), "refused": refused}
         click.echo(json.dumps(content, indent=2, allow_nan=False))
     else:
+        echo_description(found_plan.description)
         total = ["", *total_lines(whole)] if whole.analyses else []
         click.echo(without_guards("\n".join([*plan_lines(found_plan), *total])))
     if foreseen.refusal is not None:

@@ -175,6 +175,9 @@ class Experiment:
     name: Annotated[str, MinLen(1), MaxLen(LONGEST_NAME), Pattern(NAME, _NAME_RULE)] = option(
         help="Name of the study: letters, digits, `-`, `_` and `.`; part of file names."
     )
+    description: Annotated[str, MaxLen(10_000)] | None = option(
+        None, help="Free text about the study, several lines if needed: shown by `plan`, `status` and the report."
+    )
     seed: Annotated[int, Ge(0), Lt(2**63)] = option(0, help="Seed of all random draws.")
     output: Path | None = option(None, help="The study's folder; by default `studies/NAME` in the working directory.")
     plugins: list[Path] = option(

@@ -35,8 +35,9 @@ def to_plain(resolved: Resolved) -> dict[str, Any]:
     plain["loggers"] = [_component(one) for one in resolved.loggers]
     plain["analyses"] = [_component(one) for one in resolved.analyses]
     del plain["sweep"]  # a resolved experiment is one study
-    if not experiment.plugins:  # as in studies older than this option
-        del plain["plugins"]
+    for name in ("description", "plugins"):  # without a value as in studies older than these options
+        if not plain[name]:
+            del plain[name]
     return plain
 
 

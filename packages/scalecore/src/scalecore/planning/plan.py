@@ -22,7 +22,7 @@ from scalecore.config.resolved import Resolved
 from scalecore.data.prepare import prepare
 from scalecore.data.rates import OWN_DENOMINATOR
 from scalecore.planning.feasible import FeasibleGrid
-from scalecore.store.events import FORMAT, StudyBegun
+from scalecore.store.events import FIRST_FORMAT, StudyBegun
 from scalecore.store.identity import Unbound, model_content, training_content, unbound
 from scalecore.store.study_device import StudyDevice
 
@@ -98,7 +98,7 @@ class Plan:
     def begun(self) -> StudyBegun:
         """Return the journal's event `study`; `model` is set only if its options name files."""
         model = None if self.model == self.experiment["model"] else self.model
-        return StudyBegun(format=FORMAT, experiment=self.experiment, plan=self.report(), model=model)
+        return StudyBegun(format=FIRST_FORMAT, experiment=self.experiment, plan=self.report(), model=model)
 
     def write_data(self, folder: Path) -> None:
         """Store the prepared data for the attempts; refuse a folder that contains other data (guard G52)."""

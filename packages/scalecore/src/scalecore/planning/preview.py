@@ -42,6 +42,7 @@ class PlanPreview:
     changes: PlannedChanges
     search: Mapping[str, Any]
     forecast: Forecast
+    description: str | None = None
 
     def plain(self) -> dict[str, Any]:
         """Return the output of `scalecore plan --json`."""
@@ -52,6 +53,7 @@ class PlanPreview:
                 "changes": asdict(self.changes),
                 "search": self.search,
                 "forecast": asdict(self.forecast),
+                "description": self.description,
             }
         )
         return result
@@ -71,6 +73,7 @@ def preview(plan: Plan, state: StudyState) -> PlanPreview:
         figures=memory_figures(content.memory, state.smoke),
         changes=_changes(plan, state),
         search=search,
+        description=plan.experiment.get("description"),
         forecast=forecast(plan.grid.architectures, state.records, windows=windows, epochs=_epochs(plan, state.records)),
     )
 

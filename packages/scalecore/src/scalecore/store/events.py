@@ -3,11 +3,15 @@
 A line contains `seq`, `time` and `event`, then each field under its name in the order of the class. A class may get new
 fields with a default: readers skip unknown keys, and lines of earlier versions lack them. A new event, or a field whose
 meaning changes, requires another `FORMAT`.
+
+A journal has the lowest format that its events need, so that earlier versions read every study without a newer event.
+The first event with a higher `format` is preceded by another line `study` that names it (`StudyState.announced`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from attrs import field, fields, frozen
@@ -32,8 +36,11 @@ from scalecore.execution.attempt_result import EndClass
 from scalecore.store.event_parts import Change, SmokeResult, StrategyReport
 from scalecore.store.study_device import StudyDevice
 
-FORMAT = 1
-"""The journal format, stored in each event `study`. Version 0.1 wrote format 1 without a number."""
+FIRST_FORMAT = 1
+"""The format of a new journal, stored in each event `study`. Version 0.1 wrote format 1 without a number."""
+
+FORMAT = 2
+"""The last format that this version reads and writes: 2 has the event `note`."""
 
 OMITTED = "omitted"
 """Metadata key of fields that are left out of the line if None, unless `given` names them."""
@@ -50,6 +57,8 @@ class Event(Part):
     """Base of all events. The journal sets `seq`, which counts the lines from 0, and `time`."""
 
     name: ClassVar[str]
+    format_needed: ClassVar[int] = FIRST_FORMAT
+    """The first format with this event."""
     seq: int = -1
     time: str = ""
 
@@ -146,6 +155,11 @@ class Repaired(Event):
     name = "repaired"
     message: str
 
+    @classmethod
+    def of_torn(cls, aside: Path) -> Repaired:
+        """An incomplete last line was moved to this file."""
+        return cls(message=f"an incomplete last line of the journal was moved to {aside.name}")
+
 
 @frozen(kw_only=True, slots=False)
 class SmokeStep(Event):
@@ -233,6 +247,17 @@ class TrialFinished(Event):
     name = "trial_finished"
     number: int
     record: TrialRecord
+
+
+@frozen(kw_only=True, slots=False)
+class NoteAdded(Event):
+    """A note of the user (`scalecore status --note`), with the time at which it was written."""
+
+    name = "note"
+    format_needed = 2
+    key: str
+    written: str
+    text: str
 
 
 @frozen(kw_only=True, slots=False)

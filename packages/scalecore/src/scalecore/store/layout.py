@@ -31,6 +31,8 @@ class StudyFolder:
     epoch = Below(".epoch")
     """Counts the runners of this folder, so that each has its own number."""
     stop_file = Below("STOP")
+    notes = Below("notes")
+    """The user's notes that are not in the journal yet, a file each."""
     source = Below("experiment.yaml")
     """The experiment of the last run: overrides applied, every default filled in."""
     hardware = Below("hardware.csv")

@@ -15,6 +15,7 @@ from scalecore.api.plan_report import PlanReport
 from scalecore.api.space import Value
 from scalecore.api.trials import Outcome, Proposal, RestoredTrial, StudyEnd, TrialRecord, TrialState, is_ranked, rank
 from scalecore.store.events import (
+    FIRST_FORMAT,
     AskedFor,
     AttemptEnded,
     AttemptStarted,
@@ -23,6 +24,7 @@ from scalecore.store.events import (
     Event,
     ImportedTrial,
     MeasuredOnTestData,
+    NoteAdded,
     OpenedTestData,
     PhaseChanged,
     Repaired,
@@ -74,6 +76,8 @@ class StudyState:
     """Hash of the first event, which contains the experiment, the plan and the time to the millisecond."""
     events: int = 0
     """Number of journal lines applied."""
+    format: int = FIRST_FORMAT
+    """The highest format that a line `study` of the journal names."""
     experiment: Mapping[str, Any] = field(factory=dict)
     plan: PlanReport | None = None
     versions: Mapping[str, str] = field(factory=dict)
@@ -104,6 +108,8 @@ class StudyState:
     phase: str | None = None
     """The strategy's phase for the next trial; None if it has no phases, or an earlier version ran."""
     degraded: list[str] = field(factory=list)
+    notes: dict[str, NoteAdded] = field(factory=dict)
+    """The user's notes by key, in the order of the journal."""
     openings: list[OpenedTestData] = field(factory=list)
     """Every opening of the test data: by which command, when, for how many models."""
     measured: dict[str, MeasuredOnTestData] = field(factory=dict)
@@ -139,6 +145,7 @@ class StudyState:
                 self._finish(event)
             case StudyBegun():
                 self.id = self.id or event.id
+                self.format = max(self.format, event.format or FIRST_FORMAT)
                 self.experiment, self.plan, self.model_files = event.experiment, event.plan, event.model
                 self.model = self.model or event.model or _mapping(event.experiment["model"])
             case SearchChanged():
@@ -160,6 +167,8 @@ class StudyState:
                 self.duplicates_avoided += 1
             case Degraded():
                 self.degraded.append(event.message)
+            case NoteAdded():
+                self.notes[event.key] = event
             case OpenedTestData():
                 self.openings.append(event)
             case MeasuredOnTestData():
@@ -175,6 +184,17 @@ class StudyState:
             case _:
                 raise TypeError(f"expected an event of the journal, got {event!r}")
         self.events += 1
+
+    def announced(self, event: Event) -> tuple[Event, ...]:
+        """Return the events to append for `event`: before the first one of a later format a line `study` that names it,
+        so that an earlier version refuses the format rather than an unknown event.
+        """
+        if event.format_needed <= self.format or self.plan is None:
+            return (event,)
+        begun = StudyBegun(
+            format=event.format_needed, experiment=self.experiment, plan=self.plan, model=self.model_files
+        )
+        return (begun, event)
 
     @property
     def device(self) -> StudyDevice | None:

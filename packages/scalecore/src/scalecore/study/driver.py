@@ -170,6 +170,7 @@ class Driver:
             for running in self.running:
                 running.folder.trim_log()
             self.session.check_lock()
+            self.session.take_notes()
         self.session.note_failures()
 
     # --- what earlier runs left -------------------------------------------------------------------------------------

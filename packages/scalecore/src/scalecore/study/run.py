@@ -184,8 +184,7 @@ def begin(session: Session, total: int, *, changes: Sequence[Change] = ()) -> No
     if session.state.experiment != plan.experiment:
         session.record(plan.begun())
     if session.journal.torn is not None:
-        name = session.journal.torn.name
-        session.record(Repaired(message=f"an incomplete last line of the journal was moved to {name}"))
+        session.record(Repaired.of_torn(session.journal.torn))
     device = session.state.device  # for a study of an older version, taken from its trials
     session.record(
         RunStarted(

@@ -9,7 +9,7 @@ from typing import TypeVar
 from attrs import evolve
 
 from scalecore.api.errors import ScalecoreError, StudyError
-from scalecore.api.escaping import masked, message_of
+from scalecore.api.escaping import masked, message_of, printable
 from scalecore.api.logger import Logger, LoggerContext
 from scalecore.api.strategy import SearchStrategy, SupportsPhase
 from scalecore.api.trials import StudyEnd, StudyView
@@ -21,6 +21,7 @@ from scalecore.store.events import Degraded, Event, PhaseChanged, RunEnded, Sear
 from scalecore.store.journal import Journal
 from scalecore.store.layout import StudyFolder
 from scalecore.store.lock import StudyLock
+from scalecore.store.notes import journal_notes
 from scalecore.store.state import StudyState
 from scalecore.study.loggers import StudyLoggers
 
@@ -64,7 +65,8 @@ class Session:
     def record(self, event: Event) -> None:
         """Append an event to the journal and apply it to the state, which changes in no other way."""
         self.check_lock()
-        self.state.apply(self.journal.append(event))
+        for one in self.state.announced(event):
+            self.state.apply(self.journal.append(one))
 
     def check_lock(self) -> None:
         """Raise `StudyError` if the lock file was deleted or replaced: another runner may be writing."""
@@ -137,10 +139,16 @@ class Session:
         if phase is not None and phase != self.state.phase:
             self.record(PhaseChanged(phase=phase))
 
+    def take_notes(self) -> None:
+        """Journal the user's notes, which other processes leave in the study's folder."""
+        for note in journal_notes(self.folder, self.state, self.record):
+            self.message("info", f"note: {printable(note.text)}")
+
     def close(self, end: StudyEnd, reason: str | None) -> None:
         """Journal how the run ended, with the counts (guard G38); notify and close the loggers."""
         counts = Counter(record.state for record in self.state.records)
         self.note_failures()
+        self.take_notes()
         try:
             explained = strategy_plain(self.strategy, self.state)
         except (Exception, SystemExit) as error:

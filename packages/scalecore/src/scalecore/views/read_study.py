@@ -13,6 +13,7 @@ from scalecore.campaign.run import find_campaign
 from scalecore.store.layout import StudyFolder, find_study
 from scalecore.store.learning_curves import reports_of
 from scalecore.store.lock import runner_of
+from scalecore.store.notes import notes_of, pending_notes
 from scalecore.store.state import StudyState, read_state
 
 
@@ -23,6 +24,7 @@ def read_study(folder: StudyFolder) -> StudyView:
     interrupted study, `total` shows how many are missing. Raises `StudyError` for a damaged journal, and
     `ExperimentError` if a run ended before it wrote its plan.
     """
+    pending = pending_notes(folder)
     state = read_state(folder.journal)
     runs = runner_of(folder) is not None
     if state.plan is None:
@@ -44,6 +46,7 @@ def read_study(folder: StudyFolder) -> StudyView:
         end_reason=state.end_reason,
         degraded=tuple(state.degraded),
         runs=runs,
+        notes=notes_of(state, pending),
     )
 
 

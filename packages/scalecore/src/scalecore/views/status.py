@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+from attrs import asdict
 
 from scalecore.api import formatting
 from scalecore.api.data_report import BaselineReport
 from scalecore.api.files import plain
+from scalecore.api.trials import Note
 from scalecore.config.kept import find_kept, structured
 from scalecore.execution.attempt_result import AttemptProgress
 from scalecore.execution.folder import AttemptFolder
@@ -19,11 +22,13 @@ from scalecore.planning.memory_figures import MemoryFigure, memory_figures, memo
 from scalecore.planning.time_estimates import seconds_left
 from scalecore.store.layout import StudyFolder
 from scalecore.store.lock import runner_of
+from scalecore.store.notes import notes_of, pending_notes
 from scalecore.store.state import AskedTrial, StudyState, read_state
 
 
 def study_status(folder: StudyFolder) -> dict[str, Any]:
     """The study's state as plain JSON types."""
+    pending = pending_notes(folder)
     state = read_state(folder.journal)
     runner = runner_of(folder)
     records = state.records
@@ -33,6 +38,8 @@ def study_status(folder: StudyFolder) -> dict[str, Any]:
     result: dict[str, Any] = plain(
         {
             "name": state.experiment.get("name"),
+            "description": state.experiment.get("description"),
+            "notes": [asdict(note) for note in notes_of(state, pending)],
             "folder": folder.path,
             "state": _state(state, runner),
             "end_reason": state.end_reason if runner is None else None,
@@ -106,6 +113,13 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
     lines += [f"degraded: {text}" for text in status["degraded"]]
     lines.append(f"folder: {status['folder']}")
     return lines
+
+
+def note_lines(description: str | None, notes: Iterable[Note]) -> list[str]:
+    """The description and the notes of a study as text, escaped."""
+    texts = [("description", description)] if description else []
+    texts += [(f"note {note.written[:16].replace('T', ' ')} UTC", note.text) for note in notes]
+    return [line for name, text in texts for line in formatting.paragraph(name, text)]
 
 
 def _hardware(folder: StudyFolder) -> dict[str, Any] | None:
