@@ -99,6 +99,7 @@ def _row(entry: StudyEntry) -> dict[str, Any]:
     best = next(iter(state.ranked), None)
     baseline = state.plan.data.best_baseline if state.plan else None
     metric = state.experiment["objective"]["metric"] if state.experiment else None
+    interval = best.best.interval(metric) if best and best.best and metric else None
     return {
         "study": entry.label,
         "values": dict(entry.values),
@@ -109,7 +110,7 @@ def _row(entry: StudyEntry) -> dict[str, Any]:
         "metric": metric,
         "trial": best.number if best else None,
         "value": best.value if best else None,
-        "interval": best.best.interval(metric) if best and best.best and metric else None,
+        "interval": interval.plain() if interval is not None else None,
         "num_parameters": best.architecture.num_parameters if best else None,
         "architecture": " ".join(f"{key}={value}" for key, value in best.architecture.values.items()) if best else None,
         "shape": formatting.shape(best.architecture) if best else None,
