@@ -9,6 +9,7 @@ from scalecore.api.options import ExistingFile, option
 
 __all__ = [
     "CalibrationOptions",
+    "CompareOptions",
     "CoverageOptions",
     "PowerOptions",
     "ReportOptions",
@@ -28,6 +29,49 @@ class ResultsOptions:
     allow: list[Literal["values", "features", "target", "split", "metric"]] = option(
         factory=list, help="Aspects in which the studies may differ; any other difference is refused."
     )
+
+
+@frozen(kw_only=True)
+class CompareOptions:
+    """`scalecore analyze compare`."""
+
+    reference: str | None = option(
+        None,
+        help="What the others are compared with: the name of a study, or a value such as `a25`, `linear`, `random`, "
+        "`20k` or `fixed`. Default: a fixed configuration (a study of one trial), else the fewest features, else the "
+        "first study.",
+    )
+    by: list[
+        Literal[
+            "features",
+            "model",
+            "search",
+            "context",
+            "normalise",
+            "data",
+            "training",
+            "split",
+            "values",
+            "budget",
+            "seed",
+        ]
+    ] = option(
+        factory=list,
+        help="Aspects in which the two studies of a comparison may differ. Default: any single one; several, if no two "
+        "studies differ in a single one.",
+    )
+    metric: str | None = option(None, help="The compared metric. Default: the objective of the reference.")
+    margin: Annotated[float, Gt(0)] | None = option(
+        None,
+        help="Smallest relevant difference. Default: `guards.margin` of the studies, else half a percent or the "
+        "standard deviation between seeds, whichever is larger.",
+    )
+    min_samples: Annotated[int, Ge(1)] = option(100, help="Minimum effective validation windows in common.")
+    allow: list[Literal["target", "labels", "metric"]] = option(
+        factory=list,
+        help="Differences that are refused otherwise: other targets, other labels of one target, other objectives.",
+    )
+    figures: Figures = option(factory=list, help=FIGURES)
 
 
 @frozen(kw_only=True)

@@ -8,6 +8,7 @@ from scalecore import hookimpl
 from scalecore.api.components import AnalysisRecord
 from scalecore_analysis.options import (
     CalibrationOptions,
+    CompareOptions,
     CoverageOptions,
     PowerOptions,
     ReportOptions,
@@ -23,6 +24,12 @@ def _calibration(options: CalibrationOptions) -> Analysis:
     from scalecore_analysis.calibration import CalibrationAnalysis
 
     return CalibrationAnalysis(options)
+
+
+def _compare(options: CompareOptions) -> Analysis:
+    from scalecore_analysis.compare import CompareAnalysis
+
+    return CompareAnalysis(options)
 
 
 def _coverage(options: CoverageOptions) -> Analysis:
@@ -69,6 +76,12 @@ def scalecore_analyses() -> list[AnalysisRecord]:
             summary="Compare studies: best trial with its interval, ties, optimism, collapsed trials, wasted time.",
             options=ResultsOptions,
             factory=_results,
+        ),
+        AnalysisRecord(
+            name="compare",
+            summary="Compare studies in pairs, by window: search against a fixed configuration, tiers, model families.",
+            options=CompareOptions,
+            factory=_compare,
         ),
         AnalysisRecord(
             name="coverage",

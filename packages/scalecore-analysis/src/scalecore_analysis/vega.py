@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from itertools import cycle
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -135,6 +136,7 @@ def static_figure(spec: Spec, kind: FileFormat) -> str | bytes:
     return (vl_convert.vegalite_to_svg if kind == "svg" else vl_convert.vegalite_to_pdf)(sized, vl_version=_version())
 
 
+@cache
 def javascript() -> str:
     """Vega, Vega-Lite and vega-embed as one script that defines `vegaEmbed`."""
     import vl_convert

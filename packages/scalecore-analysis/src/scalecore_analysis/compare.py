@@ -1,0 +1,161 @@
+"""Analysis `compare`: is one study better than another? Search against a fixed configuration, tiers, model families."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from scalecore.api.analysis import AnalysisResult
+from scalecore.api.errors import RefusedError
+from scalecore.api.trials import StudyView
+from scalecore_analysis.comparing.figures import comparison_figures
+from scalecore_analysis.comparing.judged import JudgedComparison, judged
+from scalecore_analysis.comparing.pairs import pair_up
+from scalecore_analysis.comparing.profile import HARD, profiles
+from scalecore_analysis.comparing.tables import (
+    differing_rows,
+    feature_rows,
+    missing_rows,
+    missing_text,
+    overall_rows,
+    study_rows,
+)
+from scalecore_analysis.comparing.verdicts import Compared, Rules, compared
+from scalecore_analysis.options import CompareOptions
+from scalecore_analysis.report.html import figure_files, figure_page
+from scalecore_analysis.report.section import Row
+
+__all__ = ["CompareAnalysis"]
+
+
+class CompareAnalysis:
+    """Compares studies in pairs, by window; refuses studies that predict different things."""
+
+    def __init__(self, options: CompareOptions) -> None:
+        self._options = options
+
+    def run(self, studies: Sequence[StudyView]) -> AnalysisResult:
+        options = self._options
+        pairs = pair_up(profiles(studies), reference=options.reference, by=options.by, allow=options.allow)
+        made: list[Compared] = []
+        left_out = list(pairs.left_out)
+        for group in pairs.groups:
+            rules = Rules(
+                metric=options.metric or group.reference.study.metric,
+                margin=options.margin,
+                min_samples=options.min_samples,
+                other_labels=bool({"labels", "target"} & set(options.allow)),
+            )
+            for one in compared(group, rules):
+                made += [one] if isinstance(one, Compared) else []
+                left_out += [] if isinstance(one, Compared) else [one]
+        if not made:
+            lines = [f"  {profile.label}: {reason}" for profile, reason in left_out]
+            raise RefusedError("\n".join(["no two studies can be compared:", *lines]))
+        found = judged(made)
+        figures = comparison_figures(found)
+        tables = {
+            "Comparisons": [{"number": number, **one.row()} for number, one in enumerate(found, 1)],
+            "Verdicts by comparison": overall_rows(found),
+            "Loss against number of features": feature_rows(found),
+            "Missing for a verdict": missing_rows(found),
+            "Studies": study_rows(found),
+            "What differs": differing_rows(found),
+            "Not compared": [{"study": profile.label, "reason": reason} for profile, reason in left_out],
+        }
+        return AnalysisResult(
+            title=f"Comparison of {len(studies)} studies",
+            summary=[_overview(found), *(one.sentence() for one in found), *filter(None, [missing_text(found)])],
+            tables={title: _without_empty(rows) for title, rows in tables.items() if rows},
+            data=_data(found),
+            notes=_notes(found),
+            files={
+                "figures.html": figure_page("Comparison of studies", figures),
+                **figure_files(figures, options.figures),
+            },
+        )
+
+
+def _overview(found: Sequence[JudgedComparison]) -> str:
+    counts = Counter(one.verdict for one in found)
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    return f"{len(found)} comparison{'s' * (len(found) > 1)}: {verdicts}."
+
+
+def _without_empty(rows: Sequence[Row]) -> list[Row]:
+    """The rows without columns that are empty in all of them."""
+    names = [name for name in rows[0] if any(row.get(name) is not None for row in rows)]
+    return [{name: row.get(name) for name in names} for row in rows]
+
+
+def _data(found: Sequence[JudgedComparison]) -> Row:
+    """All numbers by comparison, with the trainings that they were computed from (guard G13)."""
+    rows = []
+    for one in found:
+        sides = {"study": one.compared.study, "reference": one.compared.reference}
+        trainings = {
+            name: {
+                "folder": str(side.profile.study.folder),
+                "numbers": [run.number for run in side.runs],
+                "hashes": [run.hash for run in side.runs],
+                "values": list(values),
+            }
+            for (name, side), values in zip(sides.items(), one.compared.values, strict=True)
+        }
+        rows.append(
+            {
+                **one.row(),
+                "metric": one.compared.metric,
+                "fresh": one.compared.fresh,
+                "comparisons": one.comparisons,
+                "left out": list(one.compared.left_out),
+                "margin from": one.compared.margin_from,
+                "trainings": trainings,
+            }
+        )
+    return {"comparisons": rows}
+
+
+def _notes(found: Sequence[JudgedComparison]) -> list[str]:
+    count = len(found)
+    together = f" for all {count} comparisons together (Bonferroni)" if count > 1 else ""
+    notes = [
+        "difference: the study less its reference, on the same windows. low, high: the 95 % interval"
+        f"{together}, over seeds and windows; without fresh seeds over windows only, for each comparison alone.",
+        "better, worse: the interval excludes 0. equivalent: both one-sided tests at 5 %"
+        f"{together} reject a difference of the margin. detectable: the difference found in 80 % of repetitions.",
+    ]
+    if any(one.compared.margin_from == "default" for one in found):
+        notes.append(
+            "The default margin is the larger of half a percent of the reference and the standard deviation between "
+            "seeds. Set `guards: {margin: ...}` before the studies, or the option `margin`."
+        )
+    if any(not side.profile.fixed for one in found for side in (one.compared.study, one.compared.reference)):
+        notes.append(
+            "The searches chose their configurations on the windows of this comparison, so a search is a little "
+            "optimistic even with fresh seeds, and more so the more trials it had. `scalecore evaluate` on the test "
+            "windows is not."
+        )
+    notes += [
+        f"{one.compared.study.profile.label} against {one.compared.reference.profile.label}: the interval covers seeds "
+        f"only, because {one.compared.note}."
+        for one in found
+        if one.compared.note
+    ]
+    notes += [
+        f"{label}: every training predicts a constant, so its value is not a valid result."
+        for label in dict.fromkeys(
+            side.profile.label
+            for one in found
+            for side in (one.compared.study, one.compared.reference)
+            if all(run.collapsed for run in side.runs)
+        )
+    ]
+    notes += [
+        f"{one.compared.study.profile.label} and {one.compared.reference.profile.label} differ in {name}, which "
+        "`allow` permits: their values are not comparable."
+        for one in found
+        for name in HARD
+        if name in one.compared.study.profile.differences(one.compared.reference.profile)
+    ]
+    return notes
