@@ -78,6 +78,7 @@ def _of_machine(registry: Any) -> tuple[list[Finding], list[Reading]]:
     from scalecore.config.resolved import ResolvedComponent
     from scalecore.monitoring.monitors import Monitors
     from scalecore.monitoring.sampling import Watched
+    from scalecore.monitoring.sleep import sleep_finding
     from scalecore.planning.preflight import device_finding, folder_findings, machine_findings
 
     here = Path.cwd()
@@ -95,12 +96,14 @@ def _of_machine(registry: Any) -> tuple[list[Finding], list[Reading]]:
             continue
         watched.append(Watched(name=one.use, monitor=monitor, quantities=one.record.quantities))
     monitors = Monitors(watched)
-    findings = [*machine_findings(), device_finding("auto"), *folder_findings(here), *left_out]
+    machine = [*machine_findings(), device_finding("auto"), sleep_finding(keep_awake=True)]
+    findings = [*machine, *folder_findings(here), *left_out]
     return [*findings, *monitors.preflight(None)], _read(monitors)
 
 
 def _of_file(file: str, overrides: Sequence[str], registry: Any) -> tuple[list[Finding], list[Reading]]:
     from scalecore.config.resolve import load_resolved
+    from scalecore.monitoring.sleep import sleep_finding
     from scalecore.planning.build_plan import build_plan
     from scalecore.planning.preview import state_of
     from scalecore.store.layout import StudyFolder, has_begun, output_folder
@@ -110,7 +113,8 @@ def _of_file(file: str, overrides: Sequence[str], registry: Any) -> tuple[list[F
     folder = output_folder(resolved.experiment)
     device = state_of(StudyFolder(folder)).device_needed(resolved.experiment.search.trials)
     plan, runtime = build_plan(loaded, resolved, folder=folder, device=device)
-    return list(plan.findings), _read(runtime.monitors)
+    asleep = sleep_finding(keep_awake=resolved.experiment.execution.keep_awake)
+    return [*plan.findings, asleep], _read(runtime.monitors)
 
 
 def _read(monitors: Any) -> list[Reading]:

@@ -148,6 +148,9 @@ class Execution:
     stop_grace: Annotated[float, Gt(0)] = option(
         60.0, help="Seconds that a stopped attempt may take to write its checkpoint."
     )
+    keep_awake: bool = option(
+        True, help="Ask the system not to fall asleep while the study runs, with `systemd-inhibit` or `caffeinate`."
+    )
     retry: Retry = option(factory=Retry, help="How often to retry a trial.")
 
 

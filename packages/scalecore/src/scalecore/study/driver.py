@@ -20,6 +20,7 @@ from scalecore.api.metrics import objective_value
 from scalecore.api.trials import Outcome, StudyEnd, TrialRecord, TrialState
 from scalecore.execution.attempt_result import AttemptEnd
 from scalecore.execution.local.containment import containment_text
+from scalecore.monitoring.sleep import kept_awake
 from scalecore.planning.continuation import restored_today
 from scalecore.store.disk import remove_tree
 from scalecore.store.event_lines import event_of
@@ -90,6 +91,11 @@ class Driver:
 
     def run(self) -> StudyEnd:
         """Run until the total is reached, the run is stopped, or nothing is left to try."""
+        name, wanted = self.plan.resolved.experiment.name, self.settings.keep_awake
+        with kept_awake(name, wanted=wanted, say=self.session.message):
+            return self._run()
+
+    def _run(self) -> StudyEnd:
         try:
             objective = self.plan.experiment["objective"]
             reports = partial(reports_of, self.session.folder, objective=objective)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from scalecore.api.errors import ScalecoreError
 from scalecore.api.logger import LoggerContext
 from scalecore.config.instantiate import create
 from scalecore.config.load import LoadedExperiment
 from scalecore.config.resolved import Resolved
+from scalecore.monitoring.sleep import sleep_finding
 from scalecore.planning.build_plan import build_plan
 from scalecore.planning.check_names import refuse_missing_trainer
 from scalecore.planning.plan import Plan, silent
@@ -53,6 +54,8 @@ def foresee(
     try:
         device = state.device_needed(resolved.experiment.search.trials)
         plan, _ = build_plan(loaded, resolved, folder=folder.path, say=say, device=device, foresees=True)
+        asleep = sleep_finding(keep_awake=resolved.experiment.execution.keep_awake)
+        plan = evolve(plan, findings=(*plan.findings, asleep))
     except ScalecoreError as error:
         raise first or error from None
     then = _raised(lambda: _after_the_plan(folder, state, plan, allow_changed_code=allow_changed_code))
