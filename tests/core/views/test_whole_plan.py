@@ -12,6 +12,7 @@ from attrs import evolve
 from scalecore.api.analysis import AnalysisPlan, AnalysisResult, PlannedTraining
 from scalecore.api.components import AnalysisRecord, NoOptions
 from scalecore.api.errors import RefusedError
+from scalecore.api.readings import Finding
 from scalecore.api.trials import Proposal, StudyEnd, StudyView
 from scalecore.config.resolved import ResolvedComponent
 from scalecore.planning.plan import Plan
@@ -102,7 +103,9 @@ def test_a_study_without_trials_borrows_the_speed_of_another(studies: list[Plann
     assert lines[1].endswith(" s*")
     assert lines[2].endswith(" 6 s")
     text = " ".join(total_lines(whole(studies)))
-    assert "* by trials of other studies, with the same model and device" in " ".join(text.split())
+    assert "* by those of other studies with the same model and device, usually too long for larger shapes" in " ".join(
+        text.split()
+    )
 
 
 def test_speeds_of_another_model_are_not_borrowed(tmp_path: Path, studies: list[PlannedStudy]) -> None:
@@ -232,10 +235,17 @@ def test_studies_of_one_target_on_other_windows_are_named(tmp_path: Path, studie
 
 
 def test_a_warning_of_all_studies_is_printed_once(tmp_path: Path) -> None:
-    """One of a single study has its label."""
+    """One of a single study has its label; one about the machine is printed once, though its text may change."""
     one, two = planned(tmp_path, "one"), planned(tmp_path, "two", "training.hyperparameters.warmup_steps=500")
-    lines = warning_lines(whole([one, two]), {each.label: each.preview.plan for each in (one, two)})
+    plans = {each.label: each.preview.plan for each in (one, two)}
+    for count, (label, plan) in enumerate(plans.items(), start=1):
+        runs = Finding(level="warn", subject="other runs", message=f"{count} more on this machine")
+        others = [each for each in plan.findings if each.subject != "other runs"]
+        plans[label] = evolve(plan, findings=(*others, runs))
+    lines = warning_lines(whole([one, two]), plans)
+    assert lines[0] == "  warn   other runs: 1 more on this machine"
     text = " ".join(" ".join(lines).split())
+    assert text.count("other runs") == 1
     assert text.count("no hardware monitor is active") == 1
     assert "or raise epochs (two)" in text
 

@@ -23,6 +23,9 @@ from scalecore.execution.local.devices import FoundGpus, find_gpus
 from scalecore.store.layout import StudyFolder, nearest_folder
 from scalecore.store.study_device import StudyDevice, torch_build
 
+OF_MACHINE = ("open files", "other runs", "containment")
+"""Subjects of the findings that do not depend on the study."""
+
 FEW_FILES, TOO_FEW_FILES = 256, 64
 """Limits of open files: the driver needs about twenty, an attempt with its libraries several dozen more."""
 

@@ -8,6 +8,7 @@ from textwrap import wrap
 from scalecore.api import formatting
 from scalecore.api.plan_report import PlanReport
 from scalecore.campaign.table import aligned
+from scalecore.planning.preflight import OF_MACHINE
 from scalecore.views.whole_plan import AnalysisCost, SearchCost, WholePlan
 
 BORROWED = "*"
@@ -37,15 +38,19 @@ def search_lines(whole: WholePlan) -> list[str]:
 def warning_lines(whole: WholePlan, plans: Mapping[str, PlanReport]) -> list[str]:
     """Each warning once, with the studies that have it; `plans` are those of the studies by label."""
     labels: dict[str, list[str]] = {}
+    of_machine: dict[str, str] = {}  # the other runs may change while the studies are planned
     for label, plan in plans.items():
-        for one in plan.findings:
-            if one.level != "ok":
-                remedy = f"; {one.remedy}" if one.remedy else ""
-                labels.setdefault(f"  {one.level:6} {one.subject}: {one.message}{remedy}", []).append(label)
+        for one in (one for one in plan.findings if one.level != "ok"):
+            text = f"  {one.level:6} {one.subject}: {one.message}" + (f"; {one.remedy}" if one.remedy else "")
+            if one.subject in OF_MACHINE:
+                of_machine.setdefault(one.subject, text)
+            else:
+                labels.setdefault(text, []).append(label)
     texts = [
         text if len(found) == len(plans) else f"{text} ({', '.join(found[:3])}{_more(len(found) - 3)})"
         for text, found in labels.items()
     ]
+    texts = [*of_machine.values(), *texts]
     return _wrapped([*texts, *(f"  warn   comparison: {note}" for note in whole.notes)])
 
 
@@ -115,7 +120,9 @@ def _source(searches: Sequence[SearchCost]) -> str:
     own = sum(one.measured for one in searches if not one.borrowed)
     text = f"from FLOPs and the speed of {own} finished trials, at full length"
     if any(one.borrowed for one in searches):
-        text += f"; {BORROWED} by trials of other studies, with the same model and device"
+        text += (
+            f"; {BORROWED} by those of other studies with the same model and device, usually too long for larger shapes"
+        )
     if any(not one.measured for one in searches):
         text += "; unknown without a timed trial of the same model and device"
     slots = {one.slots for one in searches}
