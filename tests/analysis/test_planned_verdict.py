@@ -16,7 +16,7 @@ from scalecore_analysis.options import ScalingLawOptions
 from scalecore_analysis.scaling.power import Design
 from scalecore_analysis.scaling_law import ScalingLawAnalysis
 
-from .conftest import trial
+from .conftest import COLLAPSED, trial
 
 Make = Callable[..., StudyView]
 
@@ -99,6 +99,23 @@ def test_replicates_replace_the_assumed_spread(studies: Callable[..., list[Study
     assert found.lines[1] == "spread over seeds 0.02000, measured on 3 replicates; margin 0.01000"
     (alone,) = plan([begun, *others], spread=0.005).data["verdicts"]
     assert alone["seeds"] == 0
+
+
+def test_a_run_that_predicts_a_constant_is_no_seed(studies: Callable[..., list[StudyView]]) -> None:
+    """If all wanted seeds have run and one of three is constant, the verdict will lack one."""
+    best = trial(0, 0.5)
+    same = {"architecture": best.architecture, "hyperparameters": best.hyperparameters}
+    origin = Origin(kind="replicate")
+    fresh = [trial(seed, 0.5 + seed / 100, hash=f"fresh-{seed}", origin=origin, **same) for seed in (1, 2)]
+    fresh.append(trial(3, 0.7, hash="fresh-3", origin=origin, flags=[COLLAPSED], **same))
+    begun = [evolve(one, trials=(best,), confirmations=tuple(fresh)) for one in studies(3)]
+    wanted = [PlannedTraining(study=one.name, configuration="best", seeds=3, done=3) for one in begun]
+    found = ScalingLawAnalysis(ScalingLawOptions()).plan(begun, wanted=wanted)
+    assert found.lines[:3] == [
+        "3 budgets, 2 fresh seeds each",
+        "the verdict will be not assessable:",
+        "  at least 3 fresh seeds required, for example `confirm: {top: 3, seeds: 5}`",
+    ]
 
 
 def test_each_group_of_studies_has_a_verdict(studies: Callable[..., list[StudyView]]) -> None:

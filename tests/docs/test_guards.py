@@ -6,11 +6,7 @@ import re
 
 from .conftest import ROOT
 
-IDS = [
-    f"G{number:02d}"
-    for first, last in ((1, 28), (30, 38), (40, 48), (50, 58))
-    for number in range(first, last + 1)
-]
+IDS = [f"G{number:02d}" for first, last in ((1, 28), (30, 38), (40, 48), (50, 58)) for number in range(first, last + 1)]
 
 
 def named_tests() -> set[str]:

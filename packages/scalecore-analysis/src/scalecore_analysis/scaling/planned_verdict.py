@@ -47,10 +47,7 @@ def planned_verdict(group: Group, *, wanted: Sequence[PlannedTraining], options:
     """Assess the design of a group of studies, one per budget, which need not have begun."""
     studies = group.studies
     runs = {study.name: _replicated(study, options) for study in studies}
-    seeds = {
-        name: max([len(one.runs) if one else 0, *(training.seeds for training in wanted if training.study == name)])
-        for name, one in runs.items()
-    }
+    seeds = {name: _seeds(one, [each for each in wanted if each.study == name]) for name, one in runs.items()}
     fewest, declared = min(seeds.values()), {_margin_of(study) for study in studies}
     margin = options.margin if options.margin is not None or len(declared) > 1 else next(iter(declared))
     missing = tuple(_missing(studies, seeds=fewest, margin=margin, options=options))
@@ -84,6 +81,13 @@ def _replicated(study: StudyView, options: ScalingLawOptions) -> BudgetRuns | No
         return None
     (found,) = from_studies([study], metric=options.metric, seeds=options.min_seeds)
     return found if found.fresh else None
+
+
+def _seeds(found: BudgetRuns | None, wanted: Sequence[PlannedTraining]) -> int:
+    """Those that have run, without runs that predict a constant, and those left to run."""
+    finished = len(found.runs) if found else 0
+    left = max((one.seeds - one.done for one in wanted), default=0)
+    return min(finished + left, max([finished, *(one.seeds for one in wanted)]))
 
 
 def _margin_of(study: StudyView) -> float | None:
