@@ -19,9 +19,10 @@ from .conftest import Study, kill, output_of, tiny_experiment
 
 
 def results(study: Study) -> list[tuple[Any, ...]]:
-    """Identity, architecture, value and weights of each trial, which must not depend on interruptions."""
+    """Identity, architecture, value, weights and training part of each trial, which must not depend on
+    interruptions."""
     return [
-        (number, r["hash"], r["state"], r["value"], r["versions"]["weights"], r["architecture"]["values"])
+        (number, r["hash"], r["state"], r["value"], r["versions"]["weights"], r["architecture"]["values"], r["train"])
         for number, r in sorted(study.finished().items())
     ]
 

@@ -35,6 +35,9 @@ def test_every_file_exists_and_agrees_with_the_journal(study: Study) -> None:
         assert trial["architecture"] == architecture_of(record)
         assert trial["params"] == {**record["architecture"]["values"], **record["hyperparameters"]}
         assert trial["user_attrs"]["learning_curve"] == record["learning_curve"]
+        assert trial["user_attrs"]["train"] == record["train"]
+        assert record["train"]["epoch"] == record["best"]["epoch"]
+        assert record["train"]["windows"] == record["data"]["split"]["parts"]["train"]["windows"]
         assert (
             sum(trial["user_attrs"]["confusion_matrix"].values()) == record["data"]["split"]["parts"]["val"]["windows"]
         )

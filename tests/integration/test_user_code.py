@@ -53,6 +53,12 @@ def never(outputs, labels):
     return None
 
 
+def of_validation(outputs, labels):
+    if len(labels) > 300:  # no validation window
+        raise IndexError("no such window")
+    return float(outputs.mean())
+
+
 def triangle(step, warmup_steps, total_steps):
     return min(1.0, (step + 1) / (warmup_steps + 1)) * (1 - step / total_steps)
 '''
@@ -107,6 +113,25 @@ def finished(bars: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def mine(finished: Path, tmp_path: Path) -> Path:
     """A moved copy of the project."""
     return shutil.copytree(finished, tmp_path / "moved")
+
+
+def test_a_metric_that_fails_on_the_training_part_does_not_fail_the_trial(bars: Path, tmp_path: Path) -> None:
+    """The record has no results on the training part and a flag with the reason, without kept weights neither."""
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "code.py").write_text(CODE)
+    text = EXPERIMENT.replace("BARS", str(bars)).replace(
+        'metrics: ["./own/code.py:hit_rate"]', 'metrics: ["./own/code.py:hit_rate", "./own/code.py:of_validation"]'
+    )
+    (tmp_path / "e.yaml").write_text(text)
+    ok("run", tmp_path / "e.yaml", "search.trials=1")
+    ok("run", tmp_path / "e.yaml", "search.trials=2", "training.keep_weights=0")
+    first, second = ([one["text"] for one in record["user_attrs"]["flags"]] for record in records(tmp_path / "study"))
+    problem = "training part not measured: RefusedError: code.py:of_validation failed: IndexError: no such window"
+    assert [text.startswith(problem) for text in first].count(True) == 1
+    assert not any("training part" in text for text in second)
+    for record in records(tmp_path / "study"):
+        assert record["state"] == "completed"
+        assert "train" not in record["user_attrs"]
 
 
 def test_a_study_uses_the_users_code(finished: Path) -> None:

@@ -12,6 +12,8 @@ from attrs import evolve
 from torch import nn
 
 from scalecore.api.errors import DeviceError, RefusedError
+from scalecore.api.escaping import message_of
+from scalecore.api.files import is_disk_error
 from scalecore.api.machine import CUDA_VISIBLE_DEVICES
 from scalecore.api.training import Diverged
 from scalecore.api.worker import AttemptMonitor, Hyperparameters
@@ -29,6 +31,7 @@ from scalecore_torch.training.intervals import metric_intervals
 from scalecore_torch.training.output_checks import removes_level, returns_probabilities
 from scalecore_torch.training.product_library import use_library
 from scalecore_torch.training.training_loop import TrainingLoop
+from scalecore_torch.training.training_part import measure_training_part
 from scalecore_torch.training.user_parts import optimizer_problem
 from scalecore_torch.training.weights import KeepBest
 
@@ -104,6 +107,17 @@ def run_attempt(spec: TorchSpec, monitor: AttemptMonitor) -> dict[str, Any]:
     if ended == "completed" and trainer.value() is None:
         where = "any epoch" if spec.plan.reduction == "best" else "the last epoch"
         reason, ended = f"{spec.plan.metric} has no value in {where}", "diverged"
+    weights = trainer.final_weights or fingerprint(trainer.module)
+    train = None
+    if ended == "completed" and keeper is not None and (best_weights := keeper.path()) is not None:
+        try:
+            train = measure_training_part(trainer, keeper, best_weights=best_weights, fingerprint=weights)
+            ended = "completed" if train is not None else "stopped"
+        except Exception as error:
+            if is_disk_error(error):
+                raise
+            # The result of the trial is worth more than this measurement.
+            warnings.append(f"training part not measured: {type(error).__name__}: {message_of(error)}")
     progress, judged = trainer.progress, ended in ("completed", "pruned")
     if judged and progress.best is not None and trainer.best_logits_NC is not None:
         progress.best["intervals"], progress.best["without_interval"] = metric_intervals(
@@ -115,6 +129,7 @@ def run_attempt(spec: TorchSpec, monitor: AttemptMonitor) -> dict[str, Any]:
         "value": trainer.value() if judged else None,
         "best": progress.best if judged else None,
         "last": trainer.last if judged else None,
+        "train": train,
         "learning_curve": progress.curve,
         "policy": {**policy.plain(), "compile_seconds": compile_seconds},
         "predictions": write_best(trainer, Path(spec.data), monitor.folder.predictions) if judged else None,
@@ -124,7 +139,7 @@ def run_attempt(spec: TorchSpec, monitor: AttemptMonitor) -> dict[str, Any]:
         "windows": len(trainer.train),
         "train_seconds": progress.train_seconds,
         "resumed_from": resumed_from,
-        "weights": fingerprint(trainer.module),
+        "weights": weights,
         "best_weights": _relative(keeper.path(), monitor) if keeper is not None else None,
         "warnings": warnings,
         "unread": hyperparameters.unread(spec.sampled),

@@ -55,7 +55,7 @@ def best_trial_section(subject: Subject) -> Section:
         {"what": "origin", "value": origin_text(best)},
         {"what": "why this point", "value": best.origin.reason},
     ]
-    tables: dict[str, Sequence[Row]] = {"Configuration": configuration, "Metrics at the best epoch": _metrics(at_best)}
+    tables: dict[str, Sequence[Row]] = {"Configuration": configuration, "Metrics at the best epoch": _metrics(best)}
     matrix = confusion_rows(at_best.confusion_matrix)
     if matrix:
         tables["Confusion matrix"] = matrix
@@ -69,7 +69,7 @@ def best_trial_section(subject: Subject) -> Section:
     else:
         text.append(f"No reliability diagram: {why}.")
     data: dict[str, Any] = {"trial": best.number, "hash": best.hash, "value": finite(best.value)}
-    data |= {"configuration": {row["what"]: row["value"] for row in configuration}, "metrics": _metrics(at_best)}
+    data |= {"configuration": {row["what"]: row["value"] for row in configuration}, "metrics": _metrics(best)}
     data |= {"confusion matrix": at_best.confusion_matrix, "reliability": rows, "calibration": measured or None}
     return Section(
         title="Best trial",
@@ -80,8 +80,14 @@ def best_trial_section(subject: Subject) -> Section:
     )
 
 
-def _metrics(at_best: EpochResult) -> list[Row]:
+def _metrics(best: TrialRecord) -> list[Row]:
+    """Validation metrics with intervals; the same metric on the training windows if it was measured."""
+    at_best = best.best or EpochResult()
     intervals = at_best.intervals or {}
+    train: dict[str, float | None] = {}
+    if best.train is not None:
+        train = {**best.train.metrics, "val_loss": best.train.loss}
+        train["val_training_loss"] = train.pop("training_loss", None)
     rows = []
     for name, value in at_best.metrics.items():
         if name in NOT_METRICS:
@@ -89,6 +95,8 @@ def _metrics(at_best: EpochResult) -> list[Row]:
         within = intervals.get(name)
         ends = (None, None) if within is None else (within.low, within.high)
         rows.append({"metric": name, "value": finite(value), "low": ends[0], "high": ends[1]})
+        if train:
+            rows[-1] |= {"training part": finite(train.get(name))}
     return rows
 
 

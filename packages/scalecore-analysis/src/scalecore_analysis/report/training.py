@@ -115,9 +115,10 @@ def distribution(subject: Subject) -> Section:
 
 
 def learning_curves(subject: Subject) -> Section:
-    """Validation loss by epoch: the best trials by name, the others faint; and the best epochs."""
+    """Validation loss by epoch: the best trials by name, the others faint; the best epochs, and the gap there."""
     ranked = [trial for trial in subject.ranked() if _points(trial)]
     rows: list[Row] = []
+    measured = any(trial.train is not None for trial in ranked[:CURVES])
     for trial in ranked[:CURVES]:
         points = _points(trial)
         row: Row = {"trial": trial.number, "state": str(trial.state), "epochs": points[-1][0]}
@@ -127,8 +128,14 @@ def learning_curves(subject: Subject) -> Section:
             "lowest": min(y for _, y in points),
         }
         row |= {"last": points[-1][1], "train at last": finite(trial.learning_curve[-1].get("train_loss"))}
+        row |= _gap(trial) if measured else {}
         rows.append(row)
     text = [f"The best {CURVES} of {len(ranked)} trials with a finished epoch."] if len(ranked) > CURVES else []
+    if measured:
+        text.append(
+            "`train at best` is the loss on the training windows with the weights of the best epoch, without dropout; "
+            "`gap` is val_loss there minus this loss. `train at last` was measured during training, with dropout."
+        )
     figures = {"Validation loss by epoch": _curves(ranked)} if ranked else {}
     return Section(
         title="Learning curves",
@@ -137,6 +144,13 @@ def learning_curves(subject: Subject) -> Section:
         figures=figures,
         data=rows,
     )
+
+
+def _gap(trial: TrialRecord) -> Row:
+    """Loss on the training part at the best epoch and the generalisation gap; None if it was not measured."""
+    train = None if trial.train is None else finite(trial.train.loss)
+    val = None if trial.best is None else finite(trial.best.val_loss)
+    return {"train at best": train, "gap": None if train is None or val is None else val - train}
 
 
 def _points(trial: TrialRecord) -> list[tuple[int, float]]:

@@ -103,6 +103,8 @@ class TrainingLoop:
         self._rate = self.learning_rate
         self.graph: StepGraph | None = None
         """The captured step of full batches, if the policy has graphs; None before the first step."""
+        self.final_weights: str | None = None
+        """Fingerprint of the weights at the end of training, once the module has those of the best epoch instead."""
         self._seconds_per_checkpoint = 0.0
         # Buffer into which the windows of each micro-batch are gathered.
         shape = (min(plan.micro_batch, len(train)), train.context, train.features)
@@ -275,6 +277,13 @@ class TrainingLoop:
         loss = float(self.task.losses(logits_NC, labels_N).double().mean())
         return loss, self.task.metrics(logits_NC, labels_N), logits_NC
 
+    def release(self) -> None:
+        """Free the memory that only further steps need, except the optimizer's state, which checkpoints contain."""
+        self.graph = None
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.device.type == "cpu":
+            give_back()
+
     # --- epochs -----------------------------------------------------------------------------------------------------
 
     def _end_epoch(self) -> dict[str, Any]:
@@ -413,6 +422,7 @@ class TrainingLoop:
             "policy": self.policy.plain(),
             "last": self.last,
             "best_logits": self.best_logits_NC,
+            "final_weights": self.final_weights,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -428,5 +438,6 @@ class TrainingLoop:
         self._clipped.fill_(self.progress.clipped)
         self.last = state["last"]
         self.best_logits_NC = state["best_logits"]
+        self.final_weights = state.get("final_weights")
         restore_random_state(state["rng"], self.device)
         restore_other_random_state(state["rng"])

@@ -35,6 +35,7 @@ __all__ = [
     "Pauses",
     "QuantityUse",
     "Timings",
+    "TrainingPartResult",
 ]
 
 KEY = "key"
@@ -161,6 +162,22 @@ class EpochResult(Part):
     def interval(self, metric: str) -> MetricInterval | None:
         """Return the interval of a metric; None if it has none."""
         return (self.intervals or {}).get(metric)
+
+
+@frozen(kw_only=True, slots=False)
+class TrainingPartResult(Part):
+    """The training windows with the weights of the best epoch, measured like validation windows: without dropout.
+
+    `loss` is the task's own loss, as `val_loss`: `val_loss` minus `loss` is the generalisation gap.
+    """
+
+    epoch: int | None = None
+    windows: int | None = None
+    loss: float | None = None
+    metrics: Mapping[str, float | None] = field(factory=dict, metadata={REST: True})
+    """The metrics of the task by name; `training_loss` is the minimised loss, unless it is the task's own."""
+    confusion_matrix: Mapping[str, int] | Sequence[Sequence[int]] | None = None
+    predictions: OutputSpread | None = None
 
 
 @frozen(kw_only=True, slots=False)

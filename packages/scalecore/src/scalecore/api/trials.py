@@ -22,6 +22,7 @@ from scalecore.api.record_parts import (
     KeptPredictions,
     MemoryUse,
     Timings,
+    TrainingPartResult,
 )
 from scalecore.api.space import Architecture, Value, copied
 
@@ -170,6 +171,9 @@ class TrialRecord:
     duration: float | None = None
     best: EpochResult | None = None
     last: EpochResult | None = None
+    train: TrainingPartResult | None = None
+    """Results on the training part at the best epoch; None if the trial did not complete, its trainer does not measure
+    them, or `training.keep_weights` is 0."""
     learning_curve: Sequence[Epoch] = ()
     loss: Mapping[str, object] | None = None
     """The training loss with all its settings; `val_loss` is always the loss of the task."""

@@ -40,6 +40,8 @@ def trial_file(record: TrialRecord) -> dict[str, Any]:
                 "learning_curve": record.learning_curve,
                 "best": record.best or {},
                 "last": record.last,
+                # Omitted if empty, as in files of earlier versions, which `verify` compares with these.
+                **({} if record.train is None else {"train": record.train}),
                 "confusion_matrix": best.confusion_matrix,
                 "accuracy": best.metrics.get("accuracy"),
                 "predictions": best.predictions,

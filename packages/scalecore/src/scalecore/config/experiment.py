@@ -109,7 +109,9 @@ class Training:
         None, help="Also write a checkpoint after this many epochs, however short; `null` for by time only."
     )
     keep_weights: Annotated[int, Ge(0)] = option(
-        3, help="Number of best trials to keep the weights of the best epoch for, in `weights/`; 0 for none."
+        3,
+        help="Number of best trials to keep the weights of the best epoch for, in `weights/`; 0 for none, and without "
+        "metrics of the training part.",
     )
 
 

@@ -15,6 +15,7 @@ from scalecore.api.record_parts import (
     EpochResult,
     MetricInterval,
     Part,
+    TrainingPartResult,
 )
 from scalecore.api.trials import Epoch
 
@@ -75,6 +76,7 @@ class AttemptResult(Part):
     value: float | None = None
     best: EpochResult | None = None
     last: EpochResult | None = None
+    train: TrainingPartResult | None = None
     learning_curve: Sequence[Epoch] | None = None
     policy: ComputePolicy | None = None
     predictions: MadePredictions | None = None

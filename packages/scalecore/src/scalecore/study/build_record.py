@@ -67,6 +67,7 @@ def build_record(
         duration=seconds,
         best=None if result.best is None else result.best.plain(),
         last=None if result.last is None else result.last.plain(),
+        train=None if result.train is None else result.train.plain(),
         learning_curve=result.learning_curve or (),
         predictions=predictions,
         loss=plan.loss,
