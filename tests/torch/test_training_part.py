@@ -75,18 +75,18 @@ def test_the_best_weights_are_measured_without_dropout(trainer_of: Build, tmp_pa
     found, weights, _ = attempt(trainer, tmp_path, 0)
     best = trainer.progress.best
     assert best is not None
-    assert found["epoch"] == best["epoch"] < 8
+    assert found.epoch == best["epoch"] < 8
     assert weights != fingerprint(trainer.module), "the final weights are others"
     module = Net()
     load_weights(tmp_path / "attempt_0" / f"best_{best['epoch']}.safetensors", module)
     x_NTF, y_N = trainer.train.batch(torch.arange(len(trainer.train)))
     with torch.no_grad():
         logits_N = module.eval()(x_NTF)[:, 0]
-    assert found["windows"] == len(y_N)
-    assert found["loss"] == pytest.approx(float(functional.binary_cross_entropy_with_logits(logits_N, y_N)), rel=1e-5)
-    assert found["auc"] == pytest.approx(roc_auc_score(y_N.numpy(), logits_N.numpy()), rel=1e-6)
-    assert sum(found["confusion_matrix"].values()) == len(y_N)
-    assert found["loss"] != pytest.approx(best["train_loss"], rel=1e-3), "the learning curve has the loss with dropout"
+    assert found.windows == len(y_N)
+    assert found.loss == pytest.approx(float(functional.binary_cross_entropy_with_logits(logits_N, y_N)), rel=1e-5)
+    assert found.metrics["auc"] == pytest.approx(roc_auc_score(y_N.numpy(), logits_N.numpy()), rel=1e-6)
+    assert sum(found.confusion_matrix.values()) == len(y_N)
+    assert found.loss != pytest.approx(best["train_loss"], rel=1e-3), "the learning curve has the loss with dropout"
 
 
 def test_a_measurement_that_was_stopped_is_repeated_without_training(trainer_of: Build, tmp_path: Path) -> None:
@@ -132,5 +132,5 @@ def test_it_needs_no_more_memory_than_validation(trainer_of: Build, tmp_path: Pa
 def test_the_training_loss_has_its_own_name(trainer_of: Build, tmp_path: Path) -> None:
     """With another training loss than the task's own, the minimised loss without dropout is `training_loss`."""
     found, _, _ = attempt(trainer_of(**SETTINGS, loss={"kind": "bce", "label_smoothing": 0.2}), tmp_path, 0)
-    assert "val_training_loss" not in found
-    assert found["training_loss"] != found["loss"]
+    assert "val_training_loss" not in found.metrics
+    assert found.metrics["training_loss"] != found.loss

@@ -7,8 +7,8 @@ validation loss does not show how far a model overfits. The loss measured here d
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+from scalecore.api.record_parts import OutputSpread, TrainingPartResult
 from scalecore.api.training import TrainingMonitor
 from scalecore_torch.training.evaluation_batch import EVALUATION_BATCH
 from scalecore_torch.training.inference import all_logits
@@ -18,7 +18,7 @@ from scalecore_torch.training.weights import load_weights
 
 def measure_training_part(
     trainer: TrainingLoop, monitor: TrainingMonitor, *, best_weights: Path, fingerprint: str
-) -> dict[str, Any] | None:
+) -> TrainingPartResult | None:
     """Loss and metrics over all training windows with the weights of the best epoch, as validation measures them.
 
     `fingerprint` is that of the final weights. If the monitor stops the trial, this writes a checkpoint, from which the
@@ -47,5 +47,11 @@ def measure_training_part(
     metrics = task.metrics(logits_NC, labels_N)
     if "val_training_loss" in metrics:
         metrics["training_loss"] = metrics.pop("val_training_loss")
-    loss = float(task.losses(logits_NC, labels_N).double().mean())
-    return {"epoch": epoch, "windows": len(labels_N), "loss": loss, **metrics}
+    return TrainingPartResult(
+        epoch=epoch,
+        windows=len(labels_N),
+        loss=float(task.losses(logits_NC, labels_N).double().mean()),
+        confusion_matrix=metrics.pop("confusion_matrix", None),
+        predictions=OutputSpread(**metrics.pop("predictions")),
+        metrics=metrics,
+    )
