@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import statistics
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import psutil
@@ -46,9 +47,9 @@ class PlannedStudy:
         """The number of training windows."""
         return self.foreseen.plan.data.parts["train"].windows
 
-    @property
+    @cached_property
     def slots(self) -> int:
-        """Trials at a time, if memory allows."""
+        """Trials at a time, if memory allows. `auto` may look for GPUs."""
         plan = self.foreseen.plan
         return slots_of(plan.resolved.experiment, device=kind_of(plan.device))
 
