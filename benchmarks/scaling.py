@@ -9,6 +9,8 @@ given; a flat truth may be called `holds` and `violated` in at most 5 % of them 
 Third table: how often the 95 % intervals of the law in N and D hold the true parameters, 200 simulated tables a row.
 Fourth table: the rates of a flat truth where the budgets have unequal numbers of confirmed configurations, or of seeds.
 The configuration that is judged was chosen by the search, or by the very runs that are judged, as 0.1.0 did.
+Fifth table: a campaign of several groups, all flat: how often one verdict at least is a false `holds` or `violated`,
+with the error rates of each verdict its own, and with those of all together.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from report import arguments, show
 from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
@@ -117,8 +120,16 @@ def verdicts(short: bool) -> list[dict[str, Any]]:
 
 
 def chosen_rates(confirmed: Sequence[int], seeds: Sequence[int], *, by_search: bool, sets: int) -> dict[str, float]:
-    """How often a flat truth is called what, in units of the seeds' spread; every search adds one run of each
-    configuration, for whose value it is chosen."""
+    """How often a flat truth is called what."""
+    found = flat_verdicts(confirmed, seeds, by_search=by_search, sets=sets)
+    return {name: float((found == code).mean()) for code, name in enumerate(SIMULATED)}
+
+
+def flat_verdicts(
+    confirmed: Sequence[int], seeds: Sequence[int], *, by_search: bool, sets: int, together: int = 1
+) -> npt.NDArray[np.int64]:
+    """Verdicts on flat truths, in units of the seeds' spread; every search adds one run of each configuration, for
+    whose value it is chosen."""
     generator = np.random.default_rng(5)
     means, squares = [], np.zeros(sets)
     for count, runs in zip(confirmed, seeds, strict=True):
@@ -126,14 +137,30 @@ def chosen_rates(confirmed: Sequence[int], seeds: Sequence[int], *, by_search: b
         searched = generator.standard_normal((sets, count))
         means.append(fresh[np.arange(sets), (searched if by_search else fresh).argmin(axis=1)])
         squares += generator.chisquare(runs - 1, size=sets)
-    verdicts = classify(
+    return classify(
         np.stack(means, axis=1),
         seeds=seeds,
         variance=squares / (sum(seeds) - len(seeds)),
         margin=np.ones(sets),
         null=null_of(seeds),
+        verdicts=together,
     )
-    return {name: float((verdicts == code).mean()) for code, name in enumerate(SIMULATED)}
+
+
+def groups(short: bool) -> list[dict[str, Any]]:
+    """The fifth table."""
+    rows = []
+    campaigns = 2_000 if short else 50_000
+    for count, (confirmed, seeds) in product((1, 2, 3, 6), (((1, 1, 1), (5, 5, 5)), ((5, 1, 1), (3, 5, 10)))):
+        for together in (1, count) if count > 1 else (1,):
+            found = flat_verdicts(confirmed, seeds, by_search=True, sets=count * campaigns, together=together)
+            one = found.reshape(campaigns, count)
+            rows.append({"groups": count, "confirmed": " ".join(map(str, confirmed))})
+            rows[-1] |= {"seeds": " ".join(map(str, seeds)), "errors of": "all together" if together > 1 else "each"}
+            rows[-1] |= {
+                name: float((one == SIMULATED.index(name)).any(axis=1).mean()) for name in ("holds", "violated")
+            }
+    return rows
 
 
 def choices(short: bool) -> list[dict[str, Any]]:
@@ -177,6 +204,7 @@ TABLES = {
     "estimator": ("The law in N and D: scalecore against the classic grid of starts, smaller is better", estimator),
     "verdict": ("Rates of the verdicts; margin one spread of the seeds", verdicts),
     "coverage": ("How often the 95 % intervals of the law in N and D hold the truth", covered),
+    "groups": ("Campaigns of flat groups in which at least one verdict is false", groups),
     "choice": ("Rates of a flat truth, by what chose the configuration that is judged", choices),
 }
 

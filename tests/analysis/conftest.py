@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from attrs import evolve
 from threadpoolctl import threadpool_limits
@@ -23,6 +24,7 @@ from scalecore.testing.plans import make_plan
 
 WIDTHS = (8, 16, 32)
 DEPTHS = (1, 2, 4)
+SPREAD = 0.002
 COLLAPSED = {"guard": "G09", "kind": "collapsed", "text": "predicts a constant"}
 
 
@@ -132,6 +134,45 @@ def study(planned: tuple[dict[str, Any], dict[str, Any]], tmp_path: Path) -> Cal
             **changes,
         }
         return StudyView(**content)
+
+    return make
+
+
+@pytest.fixture
+def campaign(study: Callable[..., StudyView]) -> Callable[..., list[StudyView]]:
+    """Studies of budgets a factor of ten apart, with a search of 4 trials each and fresh seeds of its best trial."""
+
+    def make(
+        means: Sequence[float], *, seeds: int = 5, margin: float | None = 0.005, **changes: Any
+    ) -> list[StudyView]:
+        studies = []
+        generator = np.random.default_rng(7)
+        for index, mean in enumerate(means):
+            size = {"scale": 10**index}
+            inner = shape(16, 2, **size)
+            searched = [
+                # The chosen one lies inside of all ranges, and was lucky.
+                trial(0, mean - 0.01, architecture=inner, hyperparameters={"learning_rate": 3e-3, "epochs": 10}),
+                trial(1, mean + 0.02, architecture=shape(8, 1, **size)),
+                trial(2, mean + 0.03, architecture=shape(32, 4, **size)),
+                trial(3, state="failed"),
+            ]
+            confirmed = [
+                trial(
+                    seed,
+                    float(mean + SPREAD * generator.standard_normal()),
+                    hash=f"fresh-{seed}",
+                    architecture=inner,
+                    hyperparameters={"learning_rate": 3e-3, "epochs": 10},
+                    origin=Origin(kind="replicate"),
+                )
+                for seed in range(seeds)
+            ]
+            content = {"confirmations": tuple(confirmed), **changes}
+            made = study(searched, name=f"size-{index}", budget=f"{10**index}k", **content)
+            made.experiment["guards"] |= {"margin": margin}
+            studies.append(with_plan(made, architectures={"range": [400 * 10**index, 600 * 10**index]}))
+        return studies
 
     return make
 

@@ -8,7 +8,6 @@ import attrs
 import numpy as np
 import pytest
 
-from scalecore.api.errors import RefusedError
 from scalecore.api.trials import Origin, StudyView, TrialRecord
 from scalecore.data.predictions import Predictions, write_predictions
 from scalecore.testing.fakes import changed
@@ -121,46 +120,62 @@ def test_without_predictions_there_are_no_ties(study: Make) -> None:
     assert "trial 0 cannot be compared by window: its predictions were not stored" in result.notes[-1]
 
 
-def test_g07_studies_of_different_targets_are_refused_unless_allowed(study: Make) -> None:
-    """The message lists the groups and the option to pass."""
+def test_g07_studies_of_different_targets_are_different_groups_unless_allowed(study: Make) -> None:
+    """Each row and sentence names its group; a group that `allow` makes has a note."""
     target = {"kind": "direction", "horizon": 5, "hash": "other", "text": "CLOSE[t+5] > CLOSE[t]"}
     first, second = study([trial(0, 0.5)], name="h2"), study([trial(0, 0.6)], name="h5", data={"target": target})
-    with pytest.raises(RefusedError) as error:
-        analyse(first, second)
-    assert str(error.value) == (
-        "the studies differ in target, so their results are not comparable:\n"
-        f"  target: {first.plan.data.target.text}: h2\n"
-        "  target: CLOSE[t+5] > CLOSE[t]: h5\n"
-        "Compare fewer studies, or allow the differences: allow=[target] [G07]"
+    result = analyse(first, second)
+    assert result.title == "Results of 2 studies in 2 groups"
+    assert [line.split(",")[0] for line in result.summary] == ["horizon 2: h2: trial 0", "horizon 5: h5: trial 0"]
+    assert result.notes[0] == (
+        "Only studies of one group have the same data, target, split, model family and metric; values of different "
+        "groups are not comparable."
     )
-    # Several names in one shell word.
-    third = study([trial(0, 0.6)], name="h9", data={"target": target, "features": ["Open"]})
-    with pytest.raises(
-        RefusedError, match=r"(?s)^the studies differ in features, target, .*allow=\[features,target\] "
-    ):
-        analyse(first, third)
-    result = analyse(first, second, allow=["target"])
-    assert result.notes[0] == "The studies differ in target, which `allow` permits: their values are not comparable."
-    assert [row["val_loss"] for row in result.tables["Best of each study"]] == [0.5, 0.6]
+    rows = result.tables["Best of each study"]
+    assert [(row["group"], row["study"], row["val_loss"]) for row in rows] == [
+        ("horizon 2", "h2", 0.5),
+        ("horizon 5", "h5", 0.6),
+    ]
+    assert {name: one["group"] for name, one in result.data.items()} == {"h2": "horizon 2", "h5": "horizon 5"}
+    together = analyse(first, second, allow=["target"])
+    assert together.title == "Results of 2 studies"
+    assert "The studies differ in target, which `allow` permits: their values are not comparable." in together.notes
+    assert "group" not in together.tables["Best of each study"][0]
 
 
 @pytest.mark.parametrize(
-    ("data", "name"),
+    ("data", "name", "label"),
     [
-        ({"fingerprint": "changed"}, "values"),
-        ({"features": ["Close", "Open"]}, "features"),
-        ({"split": None}, "split"),
+        ({"fingerprint": "changed"}, "values", "data changed"),
+        ({"features": ["Close", "Open"]}, "features", "data"),
+        ({"split": None}, "split", "data"),
     ],
 )
-def test_other_data_are_refused_too(study: Make, data: dict[str, Any], name: str) -> None:
+def test_other_data_are_another_group_too(study: Make, data: dict[str, Any], name: str, label: str) -> None:
     """Changed values, other features, another split."""
     first = study([trial(0, 0.5)], name="one")
     if name == "split":
         data = {"split": {**first.plan.data.split.plain(), "hash": "other"}}
     second = study([trial(0, 0.5)], name="two", data=data)
-    with pytest.raises(RefusedError, match=rf"(?s)^the studies differ in {name}, so .*allow=\[{name}\] \[G07\]$"):
-        analyse(first, second)
+    groups = [row["group"] for row in analyse(first, second).tables["Trials"]]
+    assert groups[0] != groups[1]
+    assert groups[1].startswith(label)
     assert analyse(first, second, allow=[name]).title == "Results of 2 studies"
+
+
+def test_optima_are_compared_within_groups_and_over_all(study: Make) -> None:
+    """A place in the space is comparable between targets, unlike a loss."""
+    target = {"kind": "direction", "horizon": 5, "hash": "other"}
+
+    def one(name: str, rate: float, **data: Any) -> StudyView:
+        return study([trial(0, 0.5, hyperparameters={"learning_rate": rate, "epochs": 10})], name=name, **data)
+
+    views = [one("a", 1e-3), one("b", 2e-3), one("c", 4e-3, data={"target": target})]
+    rows = analyse(*views).tables["Agreement of the optima"]
+    assert [(row["group"], row["lowest best"], row["highest best"]) for row in rows] == [
+        ("horizon 2", 1e-3, 2e-3),
+        ("all", 1e-3, 4e-3),
+    ]
 
 
 def test_g27_every_state_and_all_wasted_time_is_counted(study: Make) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from scalecore.api.analysis import AnalysisResult
 from scalecore.api.errors import DataError, ExperimentError
-from scalecore.api.trials import Origin, StudyView
+from scalecore.api.trials import StudyView
 from scalecore.testing.fakes import changed
 from scalecore_analysis.options import PowerOptions, ScalingLawOptions
 from scalecore_analysis.power import PowerAnalysis
@@ -20,49 +20,9 @@ from scalecore_analysis.scaling.preconditions import preconditions
 from scalecore_analysis.scaling_law import ScalingLawAnalysis
 from scalecore_torch.training.tasks import task_named
 
-from .conftest import COLLAPSED, addresses_of, figures_of, shape, trial, with_plan
+from .conftest import COLLAPSED, SPREAD, addresses_of, figures_of, trial, with_plan
 
 Make = Callable[..., StudyView]
-SPREAD = 0.002
-
-
-@pytest.fixture
-def campaign(study: Make) -> Callable[..., list[StudyView]]:
-    """Studies of budgets a factor of ten apart, with a search of 4 trials each and fresh seeds of its best trial."""
-
-    def make(
-        means: Sequence[float], *, seeds: int = 5, margin: float | None = 0.005, **changes: Any
-    ) -> list[StudyView]:
-        studies = []
-        generator = np.random.default_rng(7)
-        for index, mean in enumerate(means):
-            size = {"scale": 10**index}
-            inner = shape(16, 2, **size)
-            searched = [
-                # The chosen one lies inside of all ranges, and was lucky.
-                trial(0, mean - 0.01, architecture=inner, hyperparameters={"learning_rate": 3e-3, "epochs": 10}),
-                trial(1, mean + 0.02, architecture=shape(8, 1, **size)),
-                trial(2, mean + 0.03, architecture=shape(32, 4, **size)),
-                trial(3, state="failed"),
-            ]
-            confirmed = [
-                trial(
-                    seed,
-                    float(mean + SPREAD * generator.standard_normal()),
-                    hash=f"fresh-{seed}",
-                    architecture=inner,
-                    hyperparameters={"learning_rate": 3e-3, "epochs": 10},
-                    origin=Origin(kind="replicate"),
-                )
-                for seed in range(seeds)
-            ]
-            content = {"confirmations": tuple(confirmed), **changes}
-            made = study(searched, name=f"size-{index}", budget=f"{10**index}k", **content)
-            made.experiment["guards"] |= {"margin": margin}
-            studies.append(with_plan(made, architectures={"range": [400 * 10**index, 600 * 10**index]}))
-        return studies
-
-    return make
 
 
 def analyse(studies: Sequence[StudyView], **options: Any) -> AnalysisResult:

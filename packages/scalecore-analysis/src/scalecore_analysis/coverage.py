@@ -14,8 +14,9 @@ from scalecore.api.analysis import AnalysisResult
 from scalecore.api.space import Choice, levels
 from scalecore.api.trials import StudyView, TrialRecord, TrialState
 from scalecore_analysis.edges import edges_of, is_numeric
+from scalecore_analysis.groups import comparable_groups, labelled_groups
 from scalecore_analysis.options import CoverageOptions
-from scalecore_analysis.studies import SEARCHED, labelled
+from scalecore_analysis.studies import SEARCHED
 
 __all__ = ["CoverageAnalysis", "study_coverage"]
 
@@ -29,10 +30,13 @@ class CoverageAnalysis:
         self._options = options
 
     def run(self, studies: Sequence[StudyView]) -> AnalysisResult:
-        found = {label: study_coverage(study, self._options) for label, study in labelled(studies).items()}
+        groups = comparable_groups(studies)
+        known = labelled_groups(groups)
+        found = {name: study_coverage(study, self._options) for name, (study, _) in known.items()}
+        columns = {name: {**group.head, "study": name} for name, (_, group) in known.items()}
         tables: dict[str, list[dict[str, Any]]] = {
-            "Overview": [{"study": name, **one["overview"]} for name, one in found.items()],
-            "Where trials came from": [{"study": name, **one["origins"]} for name, one in found.items()],
+            "Overview": [{**columns[name], **one["overview"]} for name, one in found.items()],
+            "Where trials came from": [{**columns[name], **one["origins"]} for name, one in found.items()],
         }
         for title, key in (
             ("Values of each dimension", "marginal"),
@@ -42,12 +46,12 @@ class CoverageAnalysis:
             ("Gaps of the grid", "gaps"),
             ("Architectures tried more than once", "repeated"),
         ):
-            tables[title] = [{"study": name, **row} for name, one in found.items() for row in one[key]]
+            tables[title] = [{**columns[name], **row} for name, one in found.items() for row in one[key]]
         return AnalysisResult(
-            title="Coverage",
-            summary=[_sentence(name, one) for name, one in found.items()],
+            title=f"Coverage of {len(studies)} studies in {len(groups)} groups" if len(groups) > 1 else "Coverage",
+            summary=[known[name][1].titled(_sentence(name, one)) for name, one in found.items()],
             tables=tables,
-            data=found,
+            data={name: {**known[name][1].head, **one} for name, one in found.items()},
             notes=[
                 "A cell is a combination of low, middle and high thirds of the dimensions that contains a feasible "
                 "architecture.",

@@ -18,6 +18,7 @@ from scalecore.api.engine import by_name
 from scalecore.api.errors import RefusedError
 from scalecore.api.trials import StudyView
 from scalecore_analysis.comparable import identity_of
+from scalecore_analysis.studies import labelled
 
 __all__ = [
     "Group",
@@ -60,6 +61,11 @@ class Group:
     """What differs from the other groups, such as `horizon 3, tier a60`; unique, and empty if there is one group."""
     studies: tuple[StudyView, ...]
 
+    @property
+    def head(self) -> dict[str, str]:
+        """The cell of the column `group` in a table; no column if there is one group."""
+        return {"group": self.label} if self.label else {}
+
     def titled(self, text: str) -> str:
         """The text with the label in front, if there are several groups."""
         return f"{self.label}: {text}" if self.label else text
@@ -84,6 +90,13 @@ def budget_groups(studies: Sequence[StudyView], *, allow: Collection[str] = ()) 
     for part in _parts(studies, key=lambda study: _identity(study, allow)):
         found += _one_per_budget(part)
     return _labelled(found)
+
+
+def labelled_groups(groups: Sequence[Group]) -> dict[str, tuple[StudyView, Group]]:
+    """All studies with their groups, by unique names, group by group."""
+    group_of = {id(study): group for group in groups for study in group.studies}
+    labels = labelled([study for group in groups for study in group.studies])
+    return {name: (study, group_of[id(study)]) for name, study in labels.items()}
 
 
 def differing_settings(studies: Sequence[StudyView]) -> list[str]:

@@ -27,7 +27,7 @@ class ResultsOptions:
     """`scalecore analyze results`."""
 
     allow: list[Literal["values", "features", "target", "split", "metric"]] = option(
-        factory=list, help="Aspects in which the studies may differ; any other difference is refused."
+        factory=list, help="Aspects in which the studies of a group may differ; any other difference separates groups."
     )
 
 

@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from scalecore.api.analysis import AnalysisResult
 from scalecore.api.formatting import caution, measured, mixtures, number, shape
 from scalecore.api.trials import StudyView, TrialRecord, TrialState
 from scalecore_analysis.agreement import agreement
-from scalecore_analysis.comparable import refuse_incomparable
+from scalecore_analysis.comparable import differences
 from scalecore_analysis.edges import edges_of
+from scalecore_analysis.groups import Group, comparable_groups, labelled_groups
 from scalecore_analysis.options import ResultsOptions
 from scalecore_analysis.paired import Paired, paired_with_best
 from scalecore_analysis.runs import configurations, metric_of
-from scalecore_analysis.studies import labelled, ratios
+from scalecore_analysis.studies import ratios
 
 __all__ = ["ResultsAnalysis", "study_results"]
 
 
 class ResultsAnalysis:
-    """Compare the results of studies; refuse studies that are not comparable."""
+    """The results of studies, by groups of comparable ones."""
 
     def __init__(self, options: ResultsOptions) -> None:
         self._options = options
 
     def run(self, studies: Sequence[StudyView]) -> AnalysisResult:
-        allowed = refuse_incomparable(studies, allow=self._options.allow)
-        found = {label: study_results(study) for label, study in labelled(studies).items()}
+        allow = self._options.allow
+        groups = comparable_groups(studies, allow=allow)
+        known = labelled_groups(groups)
+        found = {name: study_results(study) for name, (study, _) in known.items()}
+        within = {name: group for name, (_, group) in known.items()}
         notes = [
             "Tied: the 95 % confidence interval of the paired difference from the best (over windows) contains 0.",
             "Optimism: bootstrap estimate of how much better the best trial looks on the windows that selected it; "
@@ -40,26 +44,57 @@ class ResultsAnalysis:
             for name, one in found.items()
             if one["not paired"]
         ]
-        if allowed:
-            names = ", ".join(allowed)
-            notes.insert(0, f"The studies differ in {names}, which `allow` permits: their values are not comparable.")
+        notes += [
+            group.titled(
+                f"The studies differ in {', '.join(names)}, which `allow` permits: their values are not comparable."
+            )
+            for group in groups
+            if (names := differences(group.studies))
+        ]
+        if len(groups) > 1:
+            notes.insert(
+                0,
+                "Only studies of one group have the same data, target, split, model family and metric; values of "
+                "different groups are not comparable.",
+            )
+
+        def column(name: str) -> dict[str, str]:
+            """The cells that identify a study."""
+            return {**within[name].head, "study": name}
+
         tables = {
-            "Best of each study": [{"study": name, **one["best"]} for name, one in found.items()],
-            "Trials": [{"study": name, **one["counts"]} for name, one in found.items()],
-            "Tied with the best": [{"study": name, **row} for name, one in found.items() for row in one["tied"]],
-            "Agreement of the optima": agreement({name: one["optimum"] for name, one in found.items()}),
-            "Wasted": [{"study": name, **row} for name, one in found.items() for row in one["wasted"]],
+            "Best of each study": [{**column(name), **one["best"]} for name, one in found.items()],
+            "Trials": [{**column(name), **one["counts"]} for name, one in found.items()],
+            "Tied with the best": [{**column(name), **row} for name, one in found.items() for row in one["tied"]],
+            "Agreement of the optima": [
+                {**head, **row}
+                for head, names in _compared(groups, within)
+                for row in agreement({name: found[name]["optimum"] for name in names})
+            ],
+            "Wasted": [{**column(name), **row} for name, one in found.items() for row in one["wasted"]],
             "Same values in different trials": [
-                {"study": name, **row} for name, one in found.items() for row in one["identical"]
+                {**column(name), **row} for name, one in found.items() for row in one["identical"]
             ],
         }
+        title = f"Results of {len(studies)} studies" if len(studies) > 1 else "Results"
         return AnalysisResult(
-            title=f"Results of {len(studies)} studies" if len(studies) > 1 else "Results",
-            summary=[_sentence(name, one) for name, one in found.items()],
+            title=f"{title} in {len(groups)} groups" if len(groups) > 1 else title,
+            summary=[within[name].titled(_sentence(name, one)) for name, one in found.items()],
             tables=tables,
-            data=found,
+            data={name: {**within[name].head, **one} for name, one in found.items()},
             notes=notes,
         )
+
+
+def _compared(groups: Sequence[Group], within: Mapping[str, Group]) -> Iterator[tuple[dict[str, str], list[str]]]:
+    """The studies whose optima are compared: those of each group, and those of all groups.
+
+    A place in the space, unlike a loss, is comparable between groups.
+    """
+    for group in groups:
+        yield group.head, [name for name, one in within.items() if one is group]
+    if len(groups) > 1:
+        yield {"group": "all"}, list(within)
 
 
 def study_results(study: StudyView) -> dict[str, Any]:

@@ -33,6 +33,10 @@ class Configuration:
     fresh: bool
     constant: int
     """Number of runs that predict a constant, excluded or not (guard G09)."""
+    excluded: int = 0
+    """Number of completed runs that `runs` does not contain, because they predict a constant."""
+    diverged: int = 0
+    """Number of trainings on fresh seeds that diverged, and have no value."""
 
     @property
     def first(self) -> TrialRecord:
@@ -42,6 +46,11 @@ class Configuration:
     @property
     def mean(self) -> float:
         return statistics.fmean(self.values)
+
+    @property
+    def trainings(self) -> int:
+        """Number of trainings, with those that the mean excludes."""
+        return len(self.runs) + self.excluded + self.diverged
 
     @property
     def numbers(self) -> str:
@@ -67,13 +76,18 @@ def configurations(study: StudyView, metric: str) -> list[Configuration]:
     """
     searched: dict[Any, list[TrialRecord]] = {}
     fresh: dict[Any, list[TrialRecord]] = {}
+    diverged: dict[Any, set[str]] = {}
     known = {record.hash for record in study.trials if record.origin.kind not in FRESH}
     seen: set[str] = set()
-    for record in (*study.trials, *study.confirmations):
-        if metric_of(record, metric) is None or record.origin.kind == "final" or record.hash in seen:
+    for record in (*study.counted, *study.confirmations):
+        if record.origin.kind == "final" or record.hash in seen:
+            continue
+        key = (record.architecture.id, tuple(sorted(record.hyperparameters.items())))
+        if record.state is TrialState.DIVERGED and record.origin.kind in FRESH:
+            diverged.setdefault(key, set()).add(record.hash)
+        if metric_of(record, metric) is None:
             continue
         seen.add(record.hash)  # one training counts once, however often it was recorded
-        key = (record.architecture.id, tuple(sorted(record.hyperparameters.items())))
         group = fresh if record.origin.kind in FRESH and record.hash not in known else searched
         group.setdefault(key, []).append(record)
     found = []
@@ -88,6 +102,8 @@ def configurations(study: StudyView, metric: str) -> list[Configuration]:
                 values=tuple(value for value in values if value is not None),
                 fresh=key in fresh,
                 constant=sum(run.collapsed for run in runs),
+                excluded=len(runs) - len(healthy),
+                diverged=len(diverged.get(key, set()) - seen),
             )
         )
     return found

@@ -11,7 +11,7 @@ from attrs import frozen
 from scalecore.api.space import Architecture
 from scalecore.api.trials import OriginKind, StudyView
 
-__all__ = ["LISTED", "SEARCHED", "Ratio", "labelled", "listed", "ratios"]
+__all__ = ["LISTED", "SEARCHED", "Ratio", "labelled", "listed", "plural", "ratios"]
 
 SEARCHED = tuple(kind for kind in get_args(OriginKind) if kind not in ("transfer", "final"))
 """Origins of trials of a search."""
@@ -55,6 +55,11 @@ def listed(names: Sequence[str]) -> str:
     """`a, b, c, d, e and 115 more`."""
     shown = ", ".join(names[:LISTED])
     return shown if len(names) <= LISTED else f"{shown} and {len(names) - LISTED} more"
+
+
+def plural(count: int, what: str) -> str:
+    """`1 budget`, `3 budgets`."""
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def ratios(study: StudyView) -> dict[str, Ratio]:

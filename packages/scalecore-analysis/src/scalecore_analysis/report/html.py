@@ -16,7 +16,7 @@ from scalecore.api.markdown import cell
 from scalecore_analysis.report.section import Row, Section
 from scalecore_analysis.vega import FileFormat, Spec, javascript, static_figure
 
-__all__ = ["figure_files", "figure_page", "file_name", "report_page", "shown"]
+__all__ = ["figure_files", "figure_page", "file_name", "report_page", "section_page", "shown"]
 
 
 def report_page(title: str, sentence: str, sections: Sequence[Section], trials: Sequence[Row]) -> str:
@@ -28,6 +28,11 @@ def figure_page(title: str, figures: Mapping[str, Spec]) -> str:
     """The HTML of figures by title, one section each."""
     sections = [Section(title=name, figures={"": one}) for name, one in figures.items()]
     return _rendered(title=title, sentence="", sections=sections, trials=None)
+
+
+def section_page(title: str, sentence: str, sections: Sequence[Section]) -> str:
+    """The HTML of sections with texts, tables and figures."""
+    return _rendered(title=title, sentence=sentence, sections=sections, trials=None)
 
 
 def figure_files(

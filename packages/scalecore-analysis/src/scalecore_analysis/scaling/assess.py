@@ -28,7 +28,7 @@ from scalecore_analysis.scaling.preconditions import Precondition
 from scalecore_analysis.scaling.resampling import resampled, widened
 from scalecore_analysis.scaling.verdict import SIMULATED, ScalingVerdict, classify, smallest_effect, step_bounds
 
-__all__ = ["Assessment", "FittedLaw", "Tests", "assess", "fit_laws", "pooled_variance"]
+__all__ = ["Assessment", "FittedLaw", "Tests", "Trend", "assess", "difference_width", "fit_laws", "pooled_variance"]
 
 POWER_BUDGETS = 4
 GOODNESS = 0.05
@@ -38,6 +38,22 @@ MISFIT = 0.01
 UNLIKELY = 0.01
 """A law with a smaller weight has none either: without repeated cells there is no other test of its fit."""
 DRAWS = 1000
+
+
+@frozen(kw_only=True)
+class Trend:
+    """The mean change of the loss per tenfold number of parameters, by least squares weighted with the seeds.
+
+    The interval (95 %) contains the variation over seeds, not a deviation of the means from a line.
+    """
+
+    per_decade: float
+    low: float
+    high: float
+    relative: float
+    """Change per decade as a share of the mean loss of the smallest budget."""
+    relative_low: float
+    relative_high: float
 
 
 @frozen(kw_only=True)
@@ -57,6 +73,7 @@ class Tests:
     """95 % upper bounds of the steps."""
     isotonic: tuple[float, ...]
     smallest_effect: float
+    trend: Trend
 
 
 @frozen(kw_only=True, eq=False)
@@ -108,6 +125,8 @@ class Assessment:
     laws: tuple[FittedLaw, ...]
     power_law: str
     """The result of the test of a power law."""
+    adjusted: ScalingVerdict
+    """The verdict if the errors of all verdicts of the page together have the rate of one."""
 
     @property
     def missing(self) -> list[Precondition]:
@@ -123,33 +142,33 @@ def assess(
     margin: float | None,
     resamples: int,
     seed: int,
+    verdicts: int = 1,
+    left_out: Sequence[str] = (),
 ) -> Assessment:
     """Test the claim on the `budgets`, and fit the laws to the `points`.
 
-    Tests and laws are computed if possible, even if the claim is not assessable.
+    Tests and laws are computed if possible, even if the claim is not assessable. `verdicts` is the number of verdicts
+    that are given together, `left_out` the budgets without a completed trial.
     """
     spread = pooled_variance(budgets)[0] > 0
     increasing = all(small.parameters < large.parameters for small, large in pairwise(budgets))
     null = null_of([len(one.losses) for one in budgets]) if spread and increasing and len(budgets) > 1 else None
     tests = run_tests(budgets, null) if null is not None else None
     laws = fit_laws(points, resamples=resamples, seed=seed)
-    verdict, power_law = ScalingVerdict.NOT_ASSESSABLE, "not tested: the claim is not assessable"
+    verdict = adjusted = ScalingVerdict.NOT_ASSESSABLE
+    power_law = "not tested: the claim is not assessable"
     if null is not None and margin is not None and all(one.satisfied for one in conditions):
-        means, seeds, variance = _statistics_of(budgets)
-        code = classify(
-            means[None],
-            seeds=seeds,
-            variance=np.array([variance]),
-            margin=np.array([margin]),
-            null=null,
-        )
-        verdict = SIMULATED[int(code[0])]
+        verdict = _classified(budgets, null, margin=margin)
+        adjusted = _classified(budgets, null, margin=margin, verdicts=verdicts) if verdicts > 1 else verdict
         power_law = f"not tested: the claim is {verdict}"
         if verdict is ScalingVerdict.HOLDS:
             supported, power_law = _power_law(laws, len(budgets))
-            verdict = ScalingVerdict.HOLDS_WITH_POWER_LAW if supported else verdict
+            if supported:
+                verdict = ScalingVerdict.HOLDS_WITH_POWER_LAW
+                adjusted = verdict if adjusted is ScalingVerdict.HOLDS else adjusted
     declared = {one.margin for one in budgets}
     exploratory = [f"{one.name} waived" for one in conditions if one.waived]
+    exploratory += [f"{label} is left out: no completed trial" for label in left_out]
     if margin is not None and declared != {margin}:
         exploratory.append("the margin was set after the studies")
     return Assessment(
@@ -159,7 +178,21 @@ def assess(
         tests=tests,
         laws=tuple(laws),
         power_law=power_law,
+        adjusted=adjusted,
     )
+
+
+def _classified(budgets: Sequence[BudgetRuns], null: Null, *, margin: float, verdicts: int = 1) -> ScalingVerdict:
+    means, seeds, variance = _statistics_of(budgets)
+    code = classify(
+        means[None],
+        seeds=seeds,
+        variance=np.array([variance]),
+        margin=np.array([margin]),
+        null=null,
+        verdicts=verdicts,
+    )
+    return SIMULATED[int(code[0])]
 
 
 def pooled_variance(budgets: Sequence[BudgetRuns]) -> tuple[float, int]:
@@ -191,7 +224,22 @@ def run_tests(budgets: Sequence[BudgetRuns], null: Null) -> Tests:
         bounds=tuple(step_bounds(means[None], seeds=seeds, variance=each)[0].tolist()),
         isotonic=tuple(non_increasing(means[None], np.array(seeds, dtype=np.float64))[0].tolist()),
         smallest_effect=smallest_effect(seeds=seeds, variance=variance),
+        trend=trend_of(budgets, variance=variance),
     )
+
+
+def trend_of(budgets: Sequence[BudgetRuns], *, variance: float) -> Trend:
+    """The trend over at least two budgets of different sizes, from the pooled variance over seeds."""
+    means, seeds, _ = _statistics_of(budgets)
+    weights = np.array(seeds, dtype=np.float64)
+    decades = np.log10([one.parameters for one in budgets])
+    centred_decades = decades - np.average(decades, weights=weights)
+    squares = float((weights * centred_decades**2).sum())
+    slope = float((weights * centred_decades * means).sum() / squares)
+    width = float(student.ppf(0.975, sum(seeds) - len(seeds)) * np.sqrt(variance / squares))
+    found, first = (slope, slope - width, slope + width), float(means[0])
+    names = ("per_decade", "low", "high", "relative", "relative_low", "relative_high")
+    return Trend(**dict(zip(names, (*found, *(one / first for one in found)), strict=True)))
 
 
 def mean_interval(losses: Sequence[float], *, variance: float, freedom: int) -> tuple[float, float]:
@@ -199,6 +247,11 @@ def mean_interval(losses: Sequence[float], *, variance: float, freedom: int) -> 
     mean = float(np.mean(losses))
     width = float(student.ppf(0.975, freedom) * np.sqrt(variance / len(losses)))
     return mean - width, mean + width
+
+
+def difference_width(first: Sequence[float], second: Sequence[float], *, tests: Tests) -> float:
+    """Half the width of the 95 % confidence interval of the difference of two budgets' means over seeds."""
+    return float(student.ppf(0.975, tests.freedom) * np.sqrt(tests.variance * (1 / len(first) + 1 / len(second))))
 
 
 def fit_laws(points: Points, *, resamples: int, seed: int) -> list[FittedLaw]:

@@ -16,7 +16,7 @@ from scalecore_analysis.runs import Configuration, configurations, metric_of
 from scalecore_analysis.scaling.laws import Points
 from scalecore_analysis.studies import Ratio, labelled, ratios
 
-__all__ = ["BudgetRuns", "Run", "from_studies", "loss_of", "points_of"]
+__all__ = ["RATES", "BudgetRuns", "Run", "chosen_of", "from_studies", "loss_of", "points_of"]
 
 RATES = ("auc", "pr_auc", "accuracy", "precision", "recall", "f1", "sign_accuracy", "r2")
 """Metrics that are better if larger; the loss is then one minus the metric."""
@@ -62,6 +62,8 @@ class BudgetRuns:
     """Properties that must be equal in all budgets: data, split, target, metric, each as text."""
     margin: float | None = None
     collapsed: bool | None = None
+    diverged: int = 0
+    """Trainings on fresh seeds that diverged: the mean excludes them, and is too good."""
     dry: bool | None = None
     efforts: int | None = None
     """Completed trials of the search."""
@@ -94,7 +96,7 @@ def from_studies(studies: Sequence[StudyView], *, metric: str, seeds: int) -> li
 
 def _of_study(label: str, study: StudyView, *, metric: str, seeds: int) -> BudgetRuns:
     found = configurations(study, metric)
-    chosen = _chosen(found, metric=metric, seeds=seeds)
+    chosen = chosen_of(found, metric=metric, seeds=seeds)
     if chosen is None:
         raise DataError(f"{label}: no completed trial has the metric {metric!r}; a scaling law needs one per budget")
     record, data = chosen.first, study.plan.data
@@ -129,26 +131,32 @@ def _of_study(label: str, study: StudyView, *, metric: str, seeds: int) -> Budge
         },
         margin=(study.experiment.get("guards") or {}).get("margin"),
         collapsed=chosen.constant > 0,
+        diverged=chosen.diverged,
         dry=any(flag.kind == "dry_run" for run in chosen.runs for flag in run.flags),
         efforts=sum(metric_of(trial, metric) is not None for trial in study.trials),
     )
 
 
-def _chosen(found: Sequence[Configuration], *, metric: str, seeds: int) -> Configuration | None:
+def chosen_of(found: Sequence[Configuration], *, metric: str, seeds: int) -> Configuration | None:
     """The configuration that the search ranked best among those with enough seeds; without replicates its best trial.
 
     The replicates must not select the configuration: the best of several by its own runs is optimistic, and more so the
-    more there are. A budget with five retrained configurations would beat a budget with one.
+    more there are. A budget with five retrained configurations would beat a budget with one. For the same reason a
+    configuration whose replicates predict a constant or diverge stays the chosen one, and the preconditions report it;
+    only a trial that predicted a constant in the search itself is not chosen (guard G09).
     """
     sign = -1.0 if metric in RATES else 1.0
 
-    def rank(one: Configuration) -> tuple[bool, float]:
-        value = metric_of(one.searched, metric) if one.searched is not None else None
-        return value is None, 0.0 if value is None else sign * value
+    def rank(one: Configuration) -> tuple[bool, bool, float]:
+        trial = one.searched
+        value = metric_of(trial, metric) if trial is not None else None
+        healthy = trial is None or not (trial.collapsed or trial.unsupported)
+        return not healthy, value is None, 0.0 if value is None else sign * value
 
-    healthy = [one for one in found if not any(run.collapsed for run in one.runs)] or found
+    # A configuration that was only transferred from another budget was not selected for this one.
+    own = [one for one in found if one.searched or any(run.origin.kind != "transfer" for run in one.runs)] or found
     for least in (seeds, 2, 1):
-        enough = [one for one in healthy if len(one.values) >= least]
+        enough = [one for one in own if one.trainings >= least]
         if enough:
             return min(enough, key=rank)
     return None

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from attrs import evolve
 
-from scalecore_analysis.scaling.assess import Assessment, FittedLaw, mean_interval
+from scalecore_analysis.scaling.assess import Assessment, FittedLaw, difference_width, mean_interval
 from scalecore_analysis.scaling.budgets import BudgetRuns
+from scalecore_analysis.scaling.group_verdict import GroupVerdict
 from scalecore_analysis.vega import GREY, UNSEEN, Point, Series, Spec, figure
 
-__all__ = ["scaling_figures"]
+__all__ = ["comparison_figure", "scaling_figures"]
 
 COLOURS = {
     "constant": "#7f7f7f",
@@ -59,6 +60,27 @@ def loss_figure(budgets: Sequence[BudgetRuns], assessment: Assessment) -> Spec:
     baselines = dict(one.baseline for one in reversed(budgets) if one.baseline)
     levels = {f"baseline {name}": baselines[name] for name in sorted(baselines)}
     return figure(*series, x="parameters N", y="loss", scale="log", levels=levels)
+
+
+def comparison_figure(found: Sequence[GroupVerdict]) -> Spec:
+    """For each group the difference of each budget's mean from that of the smallest, as a share of the latter."""
+    series = []
+    for one in found:
+        tests = one.found.tests if one.found is not None else None
+        if not one.budgets:
+            continue
+        first, points = one.budgets[0], []
+        for runs in one.budgets:
+            change = (runs.mean - first.mean) / first.mean
+            width = 0.0
+            if tests is not None and runs is not first:
+                width = difference_width(first.losses, runs.losses, tests=tests) / first.mean
+            text = f"{one.group.label}: {runs.label}"
+            points.append(Point(x=runs.parameters, y=change, low=change - width, high=change + width, text=text))
+        series.append(Series(name=one.group.label, points=points, marks=["rule", "line", "point"]))
+    return figure(
+        *series, x="parameters N", y="relative difference of the loss, 95 % interval", scale="log", levels={"": 0.0}
+    )
 
 
 def _law(law: FittedLaw, budgets: Sequence[BudgetRuns]) -> Series | None:

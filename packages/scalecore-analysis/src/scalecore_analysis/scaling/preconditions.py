@@ -77,8 +77,11 @@ def preconditions(
         _baseline(budgets),
         _check(
             "collapse",
-            [f"runs of {one.label} predict a constant" for one in budgets if one.collapsed],
-            "no model predicts a constant",
+            [
+                *(f"runs of {one.label} predict a constant" for one in budgets if one.collapsed),
+                *(f"{one.diverged} fresh seeds of {one.label} diverged" for one in budgets if one.diverged),
+            ],
+            "no model predicts a constant, and no fresh seed diverged",
             unknown=[one.label for one in budgets if one.collapsed is None],
         ),
         _dry(budgets),

@@ -51,26 +51,31 @@ SIMULATED = (ScalingVerdict.HOLDS, ScalingVerdict.VIOLATED, ScalingVerdict.FLAT,
 
 
 def classify(
-    means: Floats, *, seeds: Sequence[int], variance: Floats, margin: Floats, null: Null
+    means: Floats, *, seeds: Sequence[int], variance: Floats, margin: Floats, null: Null, verdicts: int = 1
 ) -> npt.NDArray[np.int64]:
-    """A verdict for each set of means [sets, budgets], smallest budget first; variance and margin are [sets]."""
+    """A verdict for each set of means [sets, budgets], smallest budget first; variance and margin are [sets].
+
+    With `verdicts`, each is one of so many, all of which together have the error rates of a single one (Bonferroni).
+    """
     equal, ordered = statistics(means, seeds=seeds, variance=variance)
-    critical_equal, critical_ordered = null.critical(LEVEL)
+    critical_equal, critical_ordered = null.critical(LEVEL / verdicts)
     flat = np.ones(len(means), dtype=bool)
     for first, second in combinations(range(len(seeds)), 2):
-        width = _width(seeds[first], seeds[second], variance=variance, freedom=_freedom(seeds))
+        width = _width(seeds[first], seeds[second], variance=variance, freedom=_freedom(seeds), verdicts=verdicts)
         flat &= np.abs(means[:, second] - means[:, first]) + width < margin
-    safe = (step_bounds(means, seeds=seeds, variance=variance) < margin[:, None]).all(axis=1)
+    safe = (step_bounds(means, seeds=seeds, variance=variance, verdicts=verdicts) < margin[:, None]).all(axis=1)
     violated = ordered > critical_ordered
     holds = ~violated & (equal > critical_equal) & safe
     return np.select([flat, violated, holds], [2, 1, 0], default=3).astype(np.int64)
 
 
-def step_bounds(means: Floats, *, seeds: Sequence[int], variance: Floats) -> Floats:
+def step_bounds(means: Floats, *, seeds: Sequence[int], variance: Floats, verdicts: int = 1) -> Floats:
     """One-sided upper bounds [sets, budgets - 1] of the steps from each budget to the next larger one."""
     freedom = _freedom(seeds)
     bounds = [
-        means[:, index + 1] - means[:, index] + _width(first, second, variance=variance, freedom=freedom)
+        means[:, index + 1]
+        - means[:, index]
+        + _width(first, second, variance=variance, freedom=freedom, verdicts=verdicts)
         for index, (first, second) in enumerate(pairwise(seeds))
     ]
     return np.stack(bounds, axis=1)
@@ -80,8 +85,8 @@ def _freedom(seeds: Sequence[int]) -> int:
     return sum(seeds) - len(seeds)
 
 
-def _width(first: int, second: int, *, variance: Floats, freedom: int) -> Floats:
-    width: Floats = student.ppf(CONFIDENCE, freedom) * np.sqrt(variance * (1 / first + 1 / second))
+def _width(first: int, second: int, *, variance: Floats, freedom: int, verdicts: int) -> Floats:
+    width: Floats = student.ppf(1 - (1 - CONFIDENCE) / verdicts, freedom) * np.sqrt(variance * (1 / first + 1 / second))
     return width
 
 
@@ -104,6 +109,7 @@ def rates(
     sets: int = 20_000,
     seed: int = 1,
     null: Null | None = None,
+    verdicts: int = 1,
 ) -> Rates:
     """Rates of the verdicts for the true means `truth`, in units of the standard deviation over seeds.
 
@@ -114,14 +120,15 @@ def rates(
     spread = np.ones(budgets) if spreads is None else np.asarray(spreads, dtype=np.float64)
     means = np.asarray(truth) + spread * generator.standard_normal((sets, budgets)) / np.sqrt(seeds)
     within = spread**2 * generator.chisquare(seeds - 1, size=(sets, budgets)) / (seeds - 1)
-    verdicts = classify(
+    found = classify(
         means,
         seeds=[seeds] * budgets,
         variance=within.mean(axis=1),
         margin=np.full(sets, margin),
         null=null or null_of([seeds] * budgets),
+        verdicts=verdicts,
     )
-    shares = np.bincount(verdicts, minlength=4) / sets
+    shares = np.bincount(found, minlength=4) / sets
     return Rates(**dict(zip(("holds", "violated", "flat", "inconclusive"), shares.tolist(), strict=True)))
 
 
