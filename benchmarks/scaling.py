@@ -11,6 +11,8 @@ Fourth table: the rates of a flat truth where the budgets have unequal numbers o
 The configuration that is judged was chosen by the search, or by the very runs that are judged, as 0.1.0 did.
 Fifth table: a campaign of several groups, all flat: how often one verdict at least is a false `holds` or `violated`,
 with the error rates of each verdict its own, and with those of all together.
+Sixth table: how often the 95 % interval of the change per decade contains the truth, over seeds only and over seeds and
+windows. The losses of all budgets share one process over windows and have one of their own each, of the same kind.
 """
 
 from __future__ import annotations
@@ -24,14 +26,19 @@ import numpy as np
 import numpy.typing as npt
 from report import arguments, show
 from scipy.optimize import minimize
+from scipy.signal import lfilter
 from threadpoolctl import threadpool_limits
 
+from scalecore.api.statistics import mean_errors
+from scalecore_analysis.scaling.assess import pooled_variance, trend_of
+from scalecore_analysis.scaling.budgets import BudgetRuns, Run
 from scalecore_analysis.scaling.estimator import DELTA, SCALE, fit, huber
 from scalecore_analysis.scaling.isotonic import null_of
 from scalecore_analysis.scaling.laws import LAWS, Floats, Points
 from scalecore_analysis.scaling.power import truth_of
 from scalecore_analysis.scaling.resampling import resampled, widened
 from scalecore_analysis.scaling.verdict import SIMULATED, classify, rates
+from scalecore_analysis.scaling.windows import WindowErrors
 
 TRUTH = (np.log(406.4), np.log(410.7), np.log(1.69), 0.34, 0.28)
 """log A, log B, log E, alpha, beta of Hoffmann et al. (2022)."""
@@ -200,11 +207,37 @@ def covered(short: bool) -> list[dict[str, Any]]:
     return rows
 
 
+def trends(short: bool) -> list[dict[str, Any]]:
+    """The sixth table."""
+    rows = []
+    campaigns, budgets, windows, warm = (200 if short else 2_000), 3, 500, 300
+    for own, spread, memory in product((0.2, 1.0), (0.05, 0.005), (0.0, 0.5, 0.9)):
+        generator = np.random.default_rng(6)
+        held = {"seeds": 0, "seeds and windows": 0}
+        for _ in range(campaigns):
+            noise = generator.standard_normal((budgets + 1, windows + warm))
+            process = lfilter([(1 - memory**2) ** 0.5], [1, -memory], noise)[:, warm:]
+            series = 10 + process[:1] + own * process[1:]
+            seeds = series.mean(axis=1)[:, None] + spread * generator.standard_normal((budgets, 5))
+            cells = [
+                BudgetRuns(label="", runs=tuple(Run(parameters=10.0**index, loss=loss) for loss in row))
+                for index, row in enumerate(seeds.tolist())
+            ]
+            errors = WindowErrors(projections=mean_errors(series, overlap=1))
+            for name, known in (("seeds", "left out"), ("seeds and windows", errors)):
+                found = trend_of(cells, variance=pooled_variance(cells)[0], windows=known)
+                held[name] += found.low <= 0 <= found.high
+        rows.append({"own / shared": own, "spread of seeds": spread, "AR(1)": memory})
+        rows[-1] |= {name: count / campaigns for name, count in held.items()}
+    return rows
+
+
 TABLES = {
     "estimator": ("The law in N and D: scalecore against the classic grid of starts, smaller is better", estimator),
     "verdict": ("Rates of the verdicts; margin one spread of the seeds", verdicts),
     "coverage": ("How often the 95 % intervals of the law in N and D hold the truth", covered),
     "groups": ("Campaigns of flat groups in which at least one verdict is false", groups),
+    "trend": ("How often the 95 % interval of the change per decade contains the truth", trends),
     "choice": ("Rates of a flat truth, by what chose the configuration that is judged", choices),
 }
 

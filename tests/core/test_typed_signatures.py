@@ -39,7 +39,7 @@ LISTED = {
         scalecore_analysis/calibrating/fitting.py scalecore_analysis/calibrating/measures.py
         scalecore_analysis/calibration.py scalecore_analysis/coverage.py scalecore_analysis/edges.py
         scalecore_analysis/paired.py scalecore_analysis/power.py scalecore_analysis/results.py
-        scalecore_analysis/scaling/preconditions.py scalecore_analysis/scaling_law.py scalecore_analysis/vega.py
+        scalecore_analysis/scaling/preconditions.py scalecore_analysis/vega.py
     """,
     "values by the names of hyper-parameters, metrics or sensors, which plugins declare": """
         scalecore/api/metrics.py scalecore/builtin/function_metrics.py scalecore/builtin/function_trainer.py

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import attrs
 
@@ -13,7 +12,7 @@ from scalecore.api.trials import StudyView
 from scalecore_analysis.groups import Group, budget_groups
 from scalecore_analysis.options import ScalingLawOptions
 from scalecore_analysis.report.html import figure_files, figure_page, section_page
-from scalecore_analysis.report.section import Section
+from scalecore_analysis.report.section import Row, Section
 from scalecore_analysis.scaling.budgets import RATES
 from scalecore_analysis.scaling.figures import comparison_figure, scaling_figures
 from scalecore_analysis.scaling.group_rows import SHOWN, comparison_row, group_data, group_tables, need_row
@@ -29,8 +28,8 @@ __all__ = ["ScalingLawAnalysis"]
 DATA = ("features", "split", "values")
 """Properties in which the budgets of one verdict may differ if the precondition `data` is waived."""
 WINDOWS = (
-    "The tests include the variation over seeds (other trainings on the same windows), not the variation over windows; "
-    "the records of the trials contain confidence intervals over windows."
+    "The tests of the verdict include the variation over seeds (other trainings on the same windows), not the "
+    "variation over windows; the interval of the change per decade includes both, where predictions are stored."
 )
 
 
@@ -77,7 +76,7 @@ class ScalingLawAnalysis:
         figures: dict[str, Spec] = {}
         compared = {"Loss relative to the smallest budget": comparison_figure(found)}
         sections = [Section(title="Comparison of the groups", text=summary, tables=comparison, figures=compared)]
-        tables: dict[str, Sequence[Any]] = dict(comparison)
+        tables: dict[str, Sequence[Row]] = dict(comparison)
         for one in found:
             drawn = scaling_figures(one.budgets, one.found) if one.found is not None else {}
             figures |= {one.group.titled(name): figure for name, figure in drawn.items()}
@@ -126,7 +125,7 @@ def multiplicity(found: Sequence[GroupVerdict]) -> str:
     )
 
 
-def _needs_table(found: Sequence[GroupVerdict]) -> dict[str, list[dict[str, Any]]]:
+def _needs_table(found: Sequence[GroupVerdict]) -> dict[str, list[Row]]:
     rows = [{**one.group.head, **need_row(need)} for one in found for need in one.needs]
     return {"What is missing": rows} if rows else {}
 

@@ -27,8 +27,19 @@ from scalecore_analysis.scaling.laws import LAWS, Floats, Points, centred
 from scalecore_analysis.scaling.preconditions import Precondition
 from scalecore_analysis.scaling.resampling import resampled, widened
 from scalecore_analysis.scaling.verdict import SIMULATED, ScalingVerdict, classify, smallest_effect, step_bounds
+from scalecore_analysis.scaling.windows import WindowErrors
 
-__all__ = ["Assessment", "FittedLaw", "Tests", "Trend", "assess", "difference_width", "fit_laws", "pooled_variance"]
+__all__ = [
+    "Assessment",
+    "FittedLaw",
+    "Tests",
+    "Trend",
+    "assess",
+    "difference_width",
+    "fit_laws",
+    "pooled_variance",
+    "trend_of",
+]
 
 POWER_BUDGETS = 4
 GOODNESS = 0.05
@@ -44,7 +55,8 @@ DRAWS = 1000
 class Trend:
     """The mean change of the loss per tenfold number of parameters, by least squares weighted with the seeds.
 
-    The interval (95 %) contains the variation over seeds, not a deviation of the means from a line.
+    The interval (95 %) includes the variation over seeds and, if `windows` is None, over windows (the same windows of
+    all budgets); otherwise `windows` is the reason why not. It includes no deviation of the means from a line.
     """
 
     per_decade: float
@@ -54,6 +66,7 @@ class Trend:
     """Change per decade as a share of the mean loss of the smallest budget."""
     relative_low: float
     relative_high: float
+    windows: str | None
 
 
 @frozen(kw_only=True)
@@ -144,16 +157,18 @@ def assess(
     seed: int,
     verdicts: int = 1,
     left_out: Sequence[str] = (),
+    windows: WindowErrors | str = "no studies",
 ) -> Assessment:
     """Test the claim on the `budgets`, and fit the laws to the `points`.
 
     Tests and laws are computed if possible, even if the claim is not assessable. `verdicts` is the number of verdicts
-    that are given together, `left_out` the budgets without a completed trial.
+    that are given together, `left_out` the budgets without a completed trial, `windows` the errors due to the choice of
+    windows, or why they are unknown.
     """
     spread = pooled_variance(budgets)[0] > 0
     increasing = all(small.parameters < large.parameters for small, large in pairwise(budgets))
     null = null_of([len(one.losses) for one in budgets]) if spread and increasing and len(budgets) > 1 else None
-    tests = run_tests(budgets, null) if null is not None else None
+    tests = run_tests(budgets, null, windows=windows) if null is not None else None
     laws = fit_laws(points, resamples=resamples, seed=seed)
     verdict = adjusted = ScalingVerdict.NOT_ASSESSABLE
     power_law = "not tested: the claim is not assessable"
@@ -206,7 +221,7 @@ def _statistics_of(budgets: Sequence[BudgetRuns]) -> tuple[Floats, list[int], fl
     return np.array([one.mean for one in budgets]), [len(one.losses) for one in budgets], pooled_variance(budgets)[0]
 
 
-def run_tests(budgets: Sequence[BudgetRuns], null: Null) -> Tests:
+def run_tests(budgets: Sequence[BudgetRuns], null: Null, *, windows: WindowErrors | str) -> Tests:
     """Both test statistics with their p-values, and the steps with their bounds."""
     means, seeds, variance = _statistics_of(budgets)
     each = np.array([variance])
@@ -224,22 +239,30 @@ def run_tests(budgets: Sequence[BudgetRuns], null: Null) -> Tests:
         bounds=tuple(step_bounds(means[None], seeds=seeds, variance=each)[0].tolist()),
         isotonic=tuple(non_increasing(means[None], np.array(seeds, dtype=np.float64))[0].tolist()),
         smallest_effect=smallest_effect(seeds=seeds, variance=variance),
-        trend=trend_of(budgets, variance=variance),
+        trend=trend_of(budgets, variance=variance, windows=windows),
     )
 
 
-def trend_of(budgets: Sequence[BudgetRuns], *, variance: float) -> Trend:
+def trend_of(budgets: Sequence[BudgetRuns], *, variance: float, windows: WindowErrors | str) -> Trend:
     """The trend over at least two budgets of different sizes, from the pooled variance over seeds."""
     means, seeds, _ = _statistics_of(budgets)
     weights = np.array(seeds, dtype=np.float64)
     decades = np.log10([one.parameters for one in budgets])
     centred_decades = decades - np.average(decades, weights=weights)
     squares = float((weights * centred_decades**2).sum())
-    slope = float((weights * centred_decades * means).sum() / squares)
-    width = float(student.ppf(0.975, sum(seeds) - len(seeds)) * np.sqrt(variance / squares))
+    contrast = weights * centred_decades / squares
+    slope = float((contrast * means).sum())
+    parts = [(variance / squares, sum(seeds) - len(seeds))]
+    if isinstance(windows, WindowErrors):
+        parts.append(windows.variance(contrast))
+    # The degrees of freedom of a sum of variances (Welch 1947, Satterthwaite 1946).
+    total = sum(part for part, _ in parts)
+    freedom = total**2 / sum(part**2 / count for part, count in parts)
+    width = float(student.ppf(0.975, freedom) * np.sqrt(total))
     found, first = (slope, slope - width, slope + width), float(means[0])
     names = ("per_decade", "low", "high", "relative", "relative_low", "relative_high")
-    return Trend(**dict(zip(names, (*found, *(one / first for one in found)), strict=True)))
+    values = dict(zip(names, (*found, *(one / first for one in found)), strict=True))
+    return Trend(**values, windows=windows if isinstance(windows, str) else None)
 
 
 def mean_interval(losses: Sequence[float], *, variance: float, freedom: int) -> tuple[float, float]:

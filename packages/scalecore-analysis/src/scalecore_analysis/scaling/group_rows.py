@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from typing import Any
 
 import attrs
 
+from scalecore_analysis.report.section import Row
 from scalecore_analysis.scaling.assess import FittedLaw, mean_interval
 from scalecore_analysis.scaling.group_verdict import RESAMPLES, GroupVerdict
 from scalecore_analysis.scaling.needs import Need, total_cost
@@ -20,7 +20,7 @@ OF_STUDIES = ("searched", "best baseline", "confirmed", "chosen")
 """Columns that only studies have."""
 
 
-def group_tables(one: GroupVerdict) -> dict[str, list[dict[str, Any]]]:
+def group_tables(one: GroupVerdict) -> dict[str, list[Row]]:
     """The tables of a group by title; none without an assessment."""
     if one.found is None:
         return {}
@@ -48,7 +48,7 @@ def group_tables(one: GroupVerdict) -> dict[str, list[dict[str, Any]]]:
                 "chosen": runs.chosen,
             }
         )
-    tables: dict[str, list[dict[str, Any]]] = {
+    tables: dict[str, list[Row]] = {
         "Budgets": [{name: value for name, value in row.items() if name not in hidden} for row in rows],
         "Preconditions": [condition.row() for condition in found.preconditions],
     }
@@ -70,7 +70,7 @@ def _span(windows: Sequence[float | None]) -> float | str | None:
     return known[0] if len(set(known)) == 1 else f"{min(known):,.6g} to {max(known):,.6g}"
 
 
-def _law_row(law: FittedLaw) -> dict[str, Any]:
+def _law_row(law: FittedLaw) -> Row:
     predicted = dict.fromkeys(("largest foretold", "low", "high", "observed", "error", "inside"))
     if (one := law.prediction) is not None:
         values = (one.predicted, one.low, one.high, one.observed, one.error, one.covered)
@@ -87,12 +87,12 @@ def _law_row(law: FittedLaw) -> dict[str, Any]:
     }
 
 
-def _law_data(law: FittedLaw) -> dict[str, Any]:
+def _law_data(law: FittedLaw) -> Row:
     parameters = {name: dict(zip(("value", "low", "high"), one, strict=True)) for name, one in law.intervals().items()}
     return {**_law_row(law), "parameters": parameters}
 
 
-def group_data(one: GroupVerdict) -> dict[str, Any]:
+def group_data(one: GroupVerdict) -> Row:
     """Everything about a group, for programs."""
     found = one.found
     return {
@@ -116,18 +116,18 @@ def group_data(one: GroupVerdict) -> dict[str, Any]:
     }
 
 
-def need_row(need: Need) -> dict[str, Any]:
+def need_row(need: Need) -> Row:
     """A row of the table of what is missing."""
-    row: dict[str, Any] = {"for": need.what, "missing": need.text, "trainings": need.runs, "hours": need.hours}
+    row: Row = {"for": need.what, "missing": need.text, "trainings": need.runs, "hours": need.hours}
     return row | {"command": need.command}
 
 
-def comparison_row(one: GroupVerdict) -> dict[str, Any]:
+def comparison_row(one: GroupVerdict) -> Row:
     """The row of a group in the comparison over groups. Change: of the loss per tenfold number of parameters."""
     budgets, tests = one.budgets, one.found.tests if one.found is not None else None
     trend = tests.trend if tests is not None else None
     runs, seconds = total_cost(one.needs)
-    row: dict[str, Any] = {
+    row: Row = {
         "group": one.group.label,
         "verdict": one.verdict,
         "all groups together": one.found.adjusted if one.found is not None else one.verdict,

@@ -103,9 +103,10 @@ def _assessed(one: GroupVerdict) -> list[str]:
         f"Spread over seeds: {tests.variance**0.5:.4g}. Smallest difference detected with a power of 80 %: "
         f"{tests.smallest_effect:.4g}.",
     ]
+    over = "seeds and windows" if trend.windows is None else "seeds only"
     lines.append(
         f"Change of the loss per tenfold number of parameters: {trend.per_decade:.4g} (95 % interval {trend.low:.4g} "
-        f"to {trend.high:.4g}, over seeds), {trend.relative:.2%} of the loss of the smallest budget."
+        f"to {trend.high:.4g}, over {over}), {trend.relative:.2%} of the loss of the smallest budget."
     )
     power = next((need for need in one.needs if need.what == "power"), None)
     if power is not None:
@@ -148,6 +149,10 @@ def group_notes(one: GroupVerdict) -> list[str]:
         notes.append(
             "Budgets without fresh seeds use the losses of the search, which are optimistic; `scalecore confirm` "
             "retrains the best configurations."
+        )
+    if found.tests is not None and found.tests.trend.windows is not None and one.group.studies:
+        notes.append(
+            f"The interval of the change per decade includes no variation over windows: {found.tests.trend.windows}."
         )
     return [*notes, *_data_notes(one), *_differing(one)]
 

@@ -17,6 +17,7 @@ from scalecore_analysis.scaling.laws import Points
 from scalecore_analysis.scaling.needs import Need, needs_of
 from scalecore_analysis.scaling.preconditions import Precondition, preconditions
 from scalecore_analysis.scaling.verdict import ScalingVerdict
+from scalecore_analysis.scaling.windows import WindowErrors, window_errors
 
 __all__ = ["RESAMPLES", "GroupVerdict", "judge", "judge_budgets"]
 
@@ -114,8 +115,18 @@ def _assessed(one: GroupVerdict, options: ScalingLawOptions, *, verdicts: int = 
             seed=options.seed,
             verdicts=verdicts,
             left_out=one.left_out,
+            windows=_windows(one, options),
         )
     return evolve(one, found=found)
+
+
+def _windows(one: GroupVerdict, options: ScalingLawOptions) -> WindowErrors | str:
+    if not one.group.studies:
+        return "a table has no windows"
+    if any(condition.name == "data" and not condition.met for condition in one.conditions):
+        return "the studies have different data"
+    studies = [study for study in one.group.studies if study.name not in one.left_out]
+    return window_errors(studies, metric=options.metric, seeds=options.min_seeds)
 
 
 def _with_needs(one: GroupVerdict, options: ScalingLawOptions, budgets: set[str]) -> GroupVerdict:
