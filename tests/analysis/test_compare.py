@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from attrs import evolve
 
+from scalecore.api.analysis import PlannedTraining
 from scalecore.api.errors import RefusedError
 from scalecore.api.predictions import trial_predictions
 from scalecore.api.statistics import difference, margin_of
@@ -542,6 +543,24 @@ def test_what_differs_is_named(seeded: Make, settings: dict[str, Any], text: str
     assert result.summary[1].partition(": val_loss ")[0].removesuffix(" (64 against 64 parameters)") == text
     (row,) = result.tables["What differs"]
     assert row["setting"].split(".")[-1] == next(iter(settings)).split(".")[-1]
+
+
+def test_the_plan_names_the_comparisons_and_what_they_need(seeded: Make) -> None:
+    """Before a campaign begins, from the fresh seeds that the analyses before it will train."""
+    studies = [evolve(tier(seeded, name, 0.7), trials=(), confirmations=()) for name in ("a25", "a100")]
+    analysis = CompareAnalysis(CompareOptions())
+    contrast = "tier a100 against a25 (100 against 25 features)"
+    assert analysis.plan(studies, wanted=()).lines == [
+        contrast,
+        "verdicts: inconclusive, because 0 fresh seeds of a study are planned and a verdict needs 3: confirm the "
+        "studies first",
+    ]
+    wanted = [PlannedTraining(study=one.name, configuration="best", seeds=5) for one in studies]
+    assert analysis.plan(studies, wanted=wanted).lines == [
+        contrast,
+        "smallest detectable difference: 2 standard deviations between seeds, with 5 seeds of each study; the choice "
+        "of windows adds to it",
+    ]
 
 
 # --- features, page -------------------------------------------------------------------------------------------------

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from scalecore.api.analysis import AnalysisResult
+from scalecore.api.analysis import AnalysisPlan, AnalysisResult, PlannedTraining
 from scalecore.api.errors import RefusedError
+from scalecore.api.statistics import MIN_SEEDS
 from scalecore.api.trials import StudyView
 from scalecore_analysis.comparing.figures import comparison_figures
 from scalecore_analysis.comparing.judged import JudgedComparison, judged
-from scalecore_analysis.comparing.pairs import pair_up
-from scalecore_analysis.comparing.profile import HARD, profiles
+from scalecore_analysis.comparing.pairs import Pairs, pair_up
+from scalecore_analysis.comparing.profile import HARD, contrast, profiles
 from scalecore_analysis.comparing.tables import (
     differing_rows,
     feature_rows,
@@ -20,7 +21,7 @@ from scalecore_analysis.comparing.tables import (
     overall_rows,
     study_rows,
 )
-from scalecore_analysis.comparing.verdicts import Compared, Rules, compared
+from scalecore_analysis.comparing.verdicts import Compared, Rules, compared, least_spreads
 from scalecore_analysis.options import CompareOptions
 from scalecore_analysis.report.html import figure_files, figure_page
 from scalecore_analysis.report.section import Row
@@ -34,9 +35,35 @@ class CompareAnalysis:
     def __init__(self, options: CompareOptions) -> None:
         self._options = options
 
-    def run(self, studies: Sequence[StudyView]) -> AnalysisResult:
+    def plan(self, studies: Sequence[StudyView], *, wanted: Sequence[PlannedTraining]) -> AnalysisPlan:
+        """The comparisons, and whether the analyses before this one train the fresh seeds that they need."""
+        groups = self._pairs(studies).groups
+        pairs = [(other, group.reference) for group in groups for other in group.others]
+        contrasts = Counter(contrast(*pair) for pair in pairs)
+        seeds = {name: 0 for pair in pairs for name in (pair[0].study.name, pair[1].study.name)}
+        for one in wanted:
+            seeds[one.study] = max(seeds.get(one.study, 0), one.seeds)
+        fewest = min(seeds.values())
+        lines = [f"{text}{f' ({count} times)' if count > 1 else ''}" for text, count in contrasts.items()]
+        if fewest < MIN_SEEDS:
+            lines.append(
+                f"verdicts: inconclusive, because {fewest} fresh seeds of a study are planned and a verdict needs "
+                f"{MIN_SEEDS}: confirm the studies first"
+            )
+        else:
+            least = least_spreads(fewest, comparisons=len(pairs))
+            lines.append(
+                f"smallest detectable difference: {least:.2g} standard deviations between seeds, with {fewest} seeds "
+                "of each study; the choice of windows adds to it"
+            )
+        return AnalysisPlan(lines=lines, data={"comparisons": dict(contrasts), "seeds": fewest})
+
+    def _pairs(self, studies: Sequence[StudyView]) -> Pairs:
         options = self._options
-        pairs = pair_up(profiles(studies), reference=options.reference, by=options.by, allow=options.allow)
+        return pair_up(profiles(studies), reference=options.reference, by=options.by, allow=options.allow)
+
+    def run(self, studies: Sequence[StudyView]) -> AnalysisResult:
+        options, pairs = self._options, self._pairs(studies)
         made: list[Compared] = []
         left_out = list(pairs.left_out)
         for group in pairs.groups:

@@ -55,13 +55,14 @@ def study_rows(found: Sequence[JudgedComparison]) -> list[Row]:
         for side, each in enumerate((one.compared.study, one.compared.reference)):
             study, record = each.profile.study, each.runs[0]
             baseline = study.plan.data.best_baseline if one.compared.metric == "val_loss" else None
-            numbers = ", ".join(str(run.number) for run in each.runs)
             value, low, high = one.compared.mean(side)
             rows[each.profile.label, each.fresh] = {
                 "study": each.profile.label,
                 "features": each.profile.features,
                 "parameters": record.architecture.num_parameters,
-                "trainings": f"{'replicates' if each.fresh else 'trial'} {numbers}",
+                "trainings": f"{len(each.runs)} replicates of trial {each.trial}"
+                if each.fresh
+                else f"trial {each.trial}",
                 "constant": sum(run.collapsed for run in each.runs) or None,
                 one.compared.metric: value,
                 "low": low,

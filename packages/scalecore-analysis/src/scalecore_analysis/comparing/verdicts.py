@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Literal
@@ -16,7 +17,7 @@ from scalecore_analysis.comparing.pairs import ComparedGroup
 from scalecore_analysis.comparing.profile import Profile
 from scalecore_analysis.comparing.windows import Represented, Times, common_times, labels_differ, represented
 
-__all__ = ["Compared", "Rules", "StudyVerdict", "compared", "decide", "detectable"]
+__all__ = ["Compared", "Rules", "StudyVerdict", "compared", "decide", "detectable", "least_spreads"]
 
 POWER = 0.8
 """The smallest detectable difference is found in this share of repetitions."""
@@ -133,6 +134,12 @@ def detectable(gap: Estimate, *, comparisons: int) -> float | None:
     from scipy.stats import t
 
     return float((t.ppf(1 - 0.025 / comparisons, gap.degrees) + t.ppf(POWER, gap.degrees)) * gap.error)
+
+
+def least_spreads(seeds: int, *, comparisons: int) -> float:
+    """The smallest detectable difference, in standard deviations between seeds, without the choice of windows."""
+    spread = Estimate(value=0.0, error=math.sqrt(2 / seeds), degrees=2 * (seeds - 1))
+    return detectable(spread, comparisons=comparisons) or math.inf
 
 
 def compared(group: ComparedGroup, rules: Rules) -> Iterator[Compared | tuple[Profile, str]]:

@@ -18,7 +18,7 @@ from scalecore_analysis.comparing.contributions import contributions
 from scalecore_analysis.comparing.profile import Profile
 from scalecore_analysis.runs import configurations, metric_of
 
-__all__ = ["Represented", "Times", "common_times", "labels_differ", "represented"]
+__all__ = ["Represented", "Times", "common_times", "labels_differ", "predictions_of", "represented"]
 
 Floats = npt.NDArray[np.float64]
 Times = npt.NDArray[np.datetime64]
@@ -29,6 +29,8 @@ class Represented:
     """The configuration that represents a study, with its trainings."""
 
     profile: Profile
+    trial: int
+    """The number of the search's trial with this configuration."""
     runs: tuple[TrialRecord, ...]
     values: tuple[float, ...]
     """The metric of each training, on all windows of the study."""
@@ -76,16 +78,16 @@ def represented(profile: Profile, *, metric: str, fresh: bool) -> Represented | 
         value = None if best is None else metric_of(best, metric)
         if best is None or value is None:
             return f"no completed trial has the metric {metric!r}"
-        return _with_predictions(profile, (best,), (value,), fresh=False)
+        return _with_predictions(profile, best, (best,), (value,), fresh=False)
     place = {trial.number: place for place, trial in enumerate(best_first(study.counted, direction=study.direction))}
     found = [one for one in configurations(study, metric) if one.fresh]
     found = [one for one in found if not any(run.collapsed for run in one.runs)] or found
-    ranked = [(place.get(one.searched.number), one) for one in found if one.searched is not None]
+    ranked = [(place[one.searched.number], one) for one in found if one.searched and one.searched.number in place]
+    ranked.sort(key=lambda each: each[0])
     for least in (MIN_SEEDS, 1):
-        enough = {rank: one for rank, one in ranked if rank is not None and len(one.values) >= least}
-        if enough:
-            chosen = enough[min(enough)]
-            return _with_predictions(profile, chosen.runs, chosen.values, fresh=True)
+        for _, one in ranked:
+            if one.searched is not None and len(one.values) >= least:
+                return _with_predictions(profile, one.searched, one.runs, one.values, fresh=True)
     return "no configuration was trained on fresh seeds"
 
 
@@ -115,7 +117,7 @@ def predictions_of(study: StudyView, record: TrialRecord) -> Predictions | None:
 
 
 def _with_predictions(
-    profile: Profile, runs: Sequence[TrialRecord], values: Sequence[float], *, fresh: bool
+    profile: Profile, trial: TrialRecord, runs: Sequence[TrialRecord], values: Sequence[float], *, fresh: bool
 ) -> Represented:
     reason, found = None, []
     for run in runs:
@@ -130,6 +132,7 @@ def _with_predictions(
             found.append(predictions)
     return Represented(
         profile=profile,
+        trial=trial.number,
         runs=tuple(runs),
         values=tuple(values),
         fresh=fresh,
