@@ -51,7 +51,7 @@ def test_the_power_is_that_of_the_published_table(studies: Callable[..., list[St
     assert found.lines == [
         "5 budgets, 5 fresh seeds each",
         "spread over seeds 0.01000, assumed until replicates measure it; margin 0.01000",
-        f"power to find a fall of 0.01000 a budget: {100 * verdict['power']:.0f} %",
+        f"power to find a fall of 0.01000 a budget: {100 * verdict['power']:.0f} %; for 80 %: 6 seeds each",
         f"smallest fall found with a power of 80 %: {verdict['detectable']:.5f} a budget",
     ]
     assert not found.trainings
@@ -79,6 +79,8 @@ def test_the_plan_names_what_the_verdict_will_lack(studies: Callable[..., list[S
         "  no margin declared: set guards.margin, the same for all studies, before the first trial",
         "  at least 3 fresh seeds required, for example `confirm: {top: 3, seeds: 5}`",
     ]
+    assert plan(studies(5)).lines[-1] == "seeds for a power of 80 % to find a fall of 0.01000 a budget: 6 each"
+    assert plan(studies(3), effect=0.5).data["verdicts"][0]["needed"] == "3"
     assert [line.partition(" has ")[0] for line in found.lines[5:]] == ["  1k", "  10k"]
     assert plan(studies(3), seeds=3, metric="auc").lines[2] == "  auc is not a proper loss"
     assert len(plan(studies(3), seeds=3, metric="auc", experimental=True).data["verdicts"][0]["missing"]) == 0

@@ -41,6 +41,8 @@ class PlannedVerdict:
     """Probability of the verdict `holds` if the loss falls by `effect`."""
     detectable: float | None = None
     """The smallest fall from each budget to the next with a power of 80 %."""
+    needed: str | None = None
+    """The seeds of each budget for which `effect` has a power of 80 %, at least `min_seeds`."""
 
 
 def planned_verdict(group: Group, *, wanted: Sequence[PlannedTraining], options: ScalingLawOptions) -> PlannedVerdict:
@@ -55,12 +57,15 @@ def planned_verdict(group: Group, *, wanted: Sequence[PlannedTraining], options:
     measured = freedom + sum(len(one.runs) > 1 for one in runs.values() if one) if variance > 0 else 0
     spread = variance**0.5 if measured else options.spread or margin
     effect = options.effect or margin
-    power = detectable = None
-    if margin and spread and effect and fewest > 1 and len(studies) >= BUDGETS:
+    power = detectable = needed = None
+    if margin and spread and effect and len(studies) >= BUDGETS:
         design = Design(budgets=len(studies), margin=margin / spread)
-        power = design.rates("falling", effect / spread, seeds=fewest)[0]
-        found = design.effect_for("falling", seeds=fewest)
-        detectable = None if found is None else found * spread
+        needed = design.seeds_for("falling", effect / spread)
+        needed = str(max(int(needed), options.min_seeds)) if needed.isdigit() else needed
+        if fewest > 1:
+            power = design.rates("falling", effect / spread, seeds=fewest)[0]
+            found = design.effect_for("falling", seeds=fewest)
+            detectable = None if found is None else found * spread
     return PlannedVerdict(
         group=group.label,
         budgets=len(studies),
@@ -72,6 +77,7 @@ def planned_verdict(group: Group, *, wanted: Sequence[PlannedTraining], options:
         measured=measured,
         power=power,
         detectable=detectable,
+        needed=needed,
     )
 
 
@@ -135,10 +141,14 @@ def _text(one: PlannedVerdict) -> Iterator[str]:
     if one.missing:
         yield "the verdict will be not assessable:"
         yield from (f"  {text}" for text in one.missing)
-    if one.power is None or one.margin is None or one.spread is None or one.effect is None:
+    if one.needed is None or one.margin is None or one.spread is None or one.effect is None:
         return
     origin = f"measured on {one.measured} replicates" if one.measured else "assumed until replicates measure it"
     yield f"spread over seeds {number(one.spread)}, {origin}; margin {number(one.margin, like=one.spread)}"
-    yield f"power to find a fall of {number(one.effect, like=one.spread)} a budget: {100 * one.power:.0f} %"
+    fall = f"a fall of {number(one.effect, like=one.spread)} a budget"
+    if one.power is None:
+        yield f"seeds for a power of 80 % to find {fall}: {one.needed} each"
+        return
+    yield f"power to find {fall}: {100 * one.power:.0f} %; for 80 %: {one.needed} seeds each"
     smallest = "none" if one.detectable is None else f"{number(one.detectable, like=one.spread)} a budget"
     yield f"smallest fall found with a power of 80 %: {smallest}"
