@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from scalecore.api.trials import Origin, StudyView, TrialRecord
 from scalecore.data.predictions import Predictions, write_predictions
 from scalecore.testing.fakes import changed
 from scalecore_analysis.compare import CompareAnalysis
+from scalecore_analysis.comparing.verdicts import detectable
 from scalecore_analysis.options import CompareOptions
 
 from .conftest import addresses_of, figures_of, shape, trial, with_plan
@@ -183,8 +185,25 @@ def test_an_undecided_comparison_names_the_detectable_difference(seeded: Make) -
     assert row["verdict"] == "inconclusive"
     assert (row["high"] - row["low"]) / 2 < row["detectable"] < row["high"] - row["low"]
     assert result.summary[1].endswith(
-        f"inconclusive; these seeds and windows detect a difference of {row['detectable']:.4f}."
+        f"inconclusive; these seeds and windows detect a difference of {row['detectable']:.4f}; the margin of 0.0001 "
+        "needs more windows, not only more seeds."
     )
+
+
+def test_an_undecided_comparison_names_the_seeds_that_would_decide_it(seeded: Make) -> None:
+    """With that many, the margin is the detectable difference."""
+    one, other = tier(seeded, "a25", 0.7), tier(seeded, "a100", 0.695, chance=1)
+    losses = losses_of(other), losses_of(one)
+    values = [part.mean(axis=1) for part in losses]
+    gap = difference(*map(list, values), losses=losses, overlap=OVERLAP)
+    spread = sum(float(part.var(ddof=1)) for part in values)
+    assert gap.error is not None
+    least = detectable(gap, comparisons=1)
+    assert least is not None
+    # The windows' variance stays; that of the seeds is divided by 40 instead of 5.
+    error = math.sqrt(gap.error**2 - spread / 5 + spread / 40)
+    text = analyse(one, other, margin=least * error / gap.error * 1.0001).summary[1]
+    assert text.endswith(" needs 40 seeds of each.")
 
 
 def test_equal_studies_are_rarely_called_different() -> None:
@@ -288,6 +307,15 @@ def test_two_seeds_are_too_few(seeded: Make) -> None:
     """Even for a large difference."""
     result = analyse(tier(seeded, "a25", 0.7, seeds=2), tier(seeded, "a100", 0.3))
     assert result.summary[1].endswith("5 against 2 fresh seeds: inconclusive with fewer than 3 fresh seeds.")
+    assert result.summary[2] == "Fresh seeds are missing for a25-study: 3 trainings, about 3 min 00 s on one slot."
+
+
+def test_a_metric_of_unknown_direction_is_refused(seeded: Make) -> None:
+    """Unless it is the objective."""
+    with pytest.raises(
+        RefusedError, match=r"^coverage: unknown whether larger is better; name a metric of scalecore, "
+    ):
+        analyse(tier(seeded, "a25", 0.7), tier(seeded, "a100", 0.7), metric="coverage")
 
 
 def test_the_search_chooses_among_confirmed_configurations(seeded: Make, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from scalecore.api.analysis import AnalysisPlan, AnalysisResult, PlannedTraining
 from scalecore.api.errors import RefusedError
+from scalecore.api.metrics import LARGE_IS_GOOD, SMALL_IS_GOOD
 from scalecore.api.statistics import MIN_SEEDS
 from scalecore.api.trials import StudyView
 from scalecore_analysis.comparing.figures import comparison_figures
@@ -67,8 +68,13 @@ class CompareAnalysis:
         made: list[Compared] = []
         left_out = list(pairs.left_out)
         for group in pairs.groups:
+            metric = options.metric or group.reference.study.metric
+            if metric not in (*SMALL_IS_GOOD, *LARGE_IS_GOOD, group.reference.study.metric):
+                raise RefusedError(
+                    f"{metric}: unknown whether larger is better; name a metric of scalecore, or the objective"
+                )
             rules = Rules(
-                metric=options.metric or group.reference.study.metric,
+                metric=metric,
                 margin=options.margin,
                 min_samples=options.min_samples,
                 other_labels=bool({"labels", "target"} & set(options.allow)),

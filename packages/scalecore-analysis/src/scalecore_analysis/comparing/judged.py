@@ -74,6 +74,12 @@ class JudgedComparison:
             text += f" and {one.seeds[0]} against {one.seeds[1]} fresh seeds"
         return f"{text}: {self._conclusion()}."
 
+    def _remedy(self, margin: str) -> str:
+        seeds = self.compared.seeds_to_detect(self.compared.margin, comparisons=self.comparisons)
+        if seeds is None:
+            return f"the margin of {margin} needs more windows, not only more seeds"
+        return f"the margin of {margin} needs {seeds} seeds of each"
+
     def _number(self, value: float | None) -> str:
         return number(value, like=self.compared.mean(1)[0])
 
@@ -104,7 +110,8 @@ class JudgedComparison:
         if self.interval is None:
             return "inconclusive: the windows are too few for an interval"
         if self.verdict == "inconclusive":
-            return f"inconclusive; these seeds and windows detect a difference of {self._number(self.detectable)}"
+            detects = f"these seeds and windows detect a difference of {self._number(self.detectable)}"
+            return f"inconclusive; {detects}; {self._remedy(margin)}"
         if self.verdict == "equivalent":
             return f"equivalent within {margin}"
         small = max(map(abs, self.interval)) < one.margin

@@ -125,7 +125,7 @@ def missing_rows(found: Sequence[JudgedComparison]) -> list[Row]:
     for one in (each for judged in found for each in judged.compared.unconfirmed):
         rows[one.profile.label] = {
             "study": one.profile.label,
-            "trainings": SEEDS,
+            "trainings": _left(one),
             "duration": formatting.duration(_seconds(one)),
             "command": f"scalecore confirm {one.profile.study.folder} --top 1 --seeds {SEEDS}",
         }
@@ -140,15 +140,20 @@ def missing_text(found: Sequence[JudgedComparison]) -> str | None:
     durations = [_seconds(one) for one in missing.values()]
     total = None if None in durations else sum(one for one in durations if one is not None)
     return (
-        f"Fresh seeds are missing for {listed(list(missing))}: {SEEDS * len(missing)} trainings, "
+        f"Fresh seeds are missing for {listed(list(missing))}: {sum(map(_left, missing.values()))} trainings, "
         f"{'about ' if total is not None else 'duration '}{formatting.duration(total)} on one slot."
     )
 
 
+def _left(one: Represented) -> int:
+    """The number of missing trainings."""
+    return SEEDS - (len(one.runs) if one.fresh else 0)
+
+
 def _seconds(one: Represented) -> float | None:
-    """The expected duration of all fresh seeds, from that of the trial."""
+    """The expected duration of the missing trainings, from the longest one."""
     durations = [run.duration for run in one.runs if run.duration is not None]
-    return SEEDS * max(durations) if durations else None
+    return _left(one) * max(durations) if durations else None
 
 
 def _feature_row(one: Represented, judged: JudgedComparison, *, side: int) -> Row:

@@ -19,6 +19,7 @@ from scalecore_analysis.comparing.windows import Represented, Times, common_time
 
 __all__ = ["Compared", "Rules", "StudyVerdict", "compared", "decide", "detectable", "least_spreads"]
 
+MANY = 1000
 POWER = 0.8
 """The smallest detectable difference is found in this share of repetitions."""
 
@@ -60,7 +61,7 @@ class Compared:
     note: str | None
     """Why the interval ignores the choice of windows."""
     unconfirmed: tuple[Represented, ...]
-    """Those of the two that have no fresh seeds."""
+    """Those of the two that have too few fresh seeds."""
 
     @property
     def fresh(self) -> bool:
@@ -101,6 +102,19 @@ class Compared:
         if interval is None and losses is not None:
             interval = _over_windows(losses.mean(axis=0), overlap=self.overlap)
         return found.value, *(interval or (None, None))
+
+    def seeds_to_detect(self, size: float, *, comparisons: int) -> int | None:
+        """The fresh seeds of each study with which `size` is detectable on these windows; None for more than 1000."""
+        gap = self.estimate
+        least = detectable(gap, comparisons=comparisons)
+        if gap.error is None or least is None:
+            return None
+        seeds = [float(np.var(values, ddof=1)) for values in self.values]
+        windows = max(0.0, gap.error**2 - sum(one / len(each) for one, each in zip(seeds, self.values, strict=True)))
+        # As `detectable`, with the degrees of freedom that there are now.
+        left = (size * gap.error / least) ** 2 - windows
+        needed = math.ceil(sum(seeds) / left) if left > 0 else MANY + 1
+        return needed if needed <= MANY else None
 
     def verdict(self, *, comparisons: int) -> StudyVerdict:
         if self.same:
@@ -158,8 +172,12 @@ def compared(group: ComparedGroup, rules: Rules) -> Iterator[Compared | tuple[Pr
         else:
             pairs.append((ours, theirs))
     for pair in pairs:
-        unconfirmed = tuple(one for one in pair if isinstance(fresh[one.profile], str))
+        unconfirmed = tuple(one for one in pair if _seeds(fresh[one.profile]) < MIN_SEEDS)
         yield _compared(*pair, [one for each in pairs for one in each], rules, unconfirmed=unconfirmed)
+
+
+def _seeds(fresh: Represented | str) -> int:
+    return 0 if isinstance(fresh, str) else len(fresh.values)
 
 
 def _incomparable(
