@@ -16,7 +16,8 @@ from scalecore.api.errors import DataError, RefusedError
 from scalecore.api.files import plain
 from scalecore.api.trials import Origin, StudyEnd, StudyView
 from scalecore.testing.fakes import changed
-from scalecore_analysis.options import ScalingLawOptions
+from scalecore_analysis.options import PowerOptions, ScalingLawOptions
+from scalecore_analysis.power import PowerAnalysis
 from scalecore_analysis.scaling.budgets import from_studies
 from scalecore_analysis.scaling_law import ScalingLawAnalysis
 
@@ -294,3 +295,19 @@ def test_a_configuration_of_another_budget_is_not_the_selected_one(study: Make) 
     ]
     (found,) = from_studies([study(searched, confirmations=moved)], metric="val_loss", seeds=3)
     assert (found.searched, found.losses) == (0.50, (0.50,))
+
+
+def test_power_is_that_of_each_group(campaign: Campaign) -> None:
+    """Not of one design with all budgets of all horizons; a group without seeds is named."""
+    means = [0.60, 0.55, 0.52]
+    studies = [*at_horizon(campaign(means), 1), *at_horizon(campaign(means), 3)]
+    result = PowerAnalysis(PowerOptions(seeds=[5], effects=[2.0])).run(studies)
+    assert [(one["group"], one["budgets"], one["margin"]) for one in result.data["groups"]] == [
+        ("horizon 1", 3, 0.005),
+        ("horizon 3", 3, 0.005),
+    ]
+    assert {row["group"] for row in result.tables["Rates of the verdicts"]} == {"horizon 1", "horizon 3"}
+    lacking = at_horizon(campaign(means, confirmations=()), 5)
+    result = PowerAnalysis(PowerOptions(seeds=[5], effects=[2.0])).run([*studies[:3], *lacking])
+    assert len(result.data["groups"]) == 1
+    assert result.summary[-1].startswith("horizon 5: no study has a configuration with two seeds")

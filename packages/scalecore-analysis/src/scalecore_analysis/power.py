@@ -8,6 +8,7 @@ from typing import Any
 from scalecore.api.analysis import AnalysisResult
 from scalecore.api.errors import DataError
 from scalecore.api.trials import StudyView
+from scalecore_analysis.groups import budget_groups
 from scalecore_analysis.options import PowerOptions
 from scalecore_analysis.scaling.assess import pooled_variance
 from scalecore_analysis.scaling.budgets import from_studies
@@ -24,6 +25,35 @@ class PowerAnalysis:
         self._options = options
 
     def run(self, studies: Sequence[StudyView]) -> AnalysisResult:
+        """The power of one design, or of each group of comparable studies."""
+        groups = budget_groups(studies)
+        if len(groups) < 2:
+            return self._design(groups[0].studies if groups else ())
+        found: dict[str, AnalysisResult] = {}
+        refused: list[DataError] = []
+        for group in groups:
+            try:
+                found[group.label] = self._design(group.studies)
+            except DataError as error:
+                refused.append(DataError(group.titled(str(error))))
+        if not found:
+            raise refused[0]
+        first = next(iter(found.values()))
+        return AnalysisResult(
+            title=f"{first.title}, {len(groups)} groups",
+            summary=[
+                *(f"{label}: {line}" for label, one in found.items() for line in one.summary),
+                *(f"{error}." for error in refused),
+            ],
+            tables={
+                name: [{"group": label, **row} for label, one in found.items() for row in one.tables[name]]
+                for name in first.tables
+            },
+            data={"groups": [{"group": label, **one.data} for label, one in found.items()]},
+            notes=first.notes,
+        )
+
+    def _design(self, studies: Sequence[StudyView]) -> AnalysisResult:
         options = self._options
         budgets, spread, margin, origin = options.budgets, options.spread, options.margin, "given"
         if studies:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from attrs import evolve, frozen
@@ -67,6 +67,13 @@ class Trend:
     relative_low: float
     relative_high: float
     windows: str | None
+
+    @property
+    def over_windows(self) -> Literal["falls", "rises", "open"] | None:
+        """What is known about the loss on other windows; None if the interval includes no variation over windows."""
+        if self.windows is not None:
+            return None
+        return "falls" if self.high < 0 else "rises" if self.low > 0 else "open"
 
 
 @frozen(kw_only=True)

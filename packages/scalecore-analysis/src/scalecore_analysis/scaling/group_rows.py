@@ -138,6 +138,7 @@ def comparison_row(one: GroupVerdict) -> Row:
         "low": trend.low if trend else None,
         "high": trend.high if trend else None,
         "relative": trend.relative if trend else None,
+        "other windows": trend.over_windows if trend else None,
         "p equal": tests.equal_p if tests is not None else None,
         "p falling": tests.ordered_p if tests is not None else None,
         "detectable": tests.smallest_effect if tests is not None else None,
