@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from scalecore.api.files import write_json
 from scalecore.data.predictions import read_predictions
 
 from .conftest import Study
@@ -61,6 +62,19 @@ def test_a_calibrator_is_stored_with_the_retrained_model(study: Study) -> None:
     table = pd.read_csv(io.StringIO(printed.stdout))
     expected = 1 / (1 + np.exp(-(calibrator["slope"] * table["logit"] + calibrator["intercept"])))
     assert table["calibrated"].to_numpy() == pytest.approx(expected.to_numpy(), abs=1e-7)
+
+    # The decision compares the uncalibrated probability, also with a calibrator that calls every window positive.
+    assert "The calibrated probability is not compared with it." in (model / "model_card.md").read_text()
+    content = study.json("promoted/trial_0001/model.json")
+    decision = (table["probability"] >= content["threshold"]["value"]).astype(int)
+    content["calibrator"]["intercept"] += 50
+    write_json(model / "model.json", content)
+    printed = study.cli("predict", str(model), study.experiment["dataset"]["path"])
+    other = pd.read_csv(io.StringIO(printed.stdout))
+    assert (other["calibrated"] > 0.99).all()
+    assert (table["decision"] == decision).all()
+    assert (other["decision"] == decision).all()
+    assert set(decision) == {0, 1}
 
     again = study.cli("analyze", "calibration", str(folder), "--trial", "1", "choose=platt")
     assert "`scalecore evaluate` opened the test windows for this training" in again.stdout

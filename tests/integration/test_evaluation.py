@@ -118,12 +118,26 @@ def test_g15_evaluate_retrains_the_trial_exactly(mine: Study) -> None:
     for baseline in evaluation["test"]["baselines"]:
         assert baseline["less"] == pytest.approx(evaluation["test"]["loss"] - baseline["loss"])
 
+    decided, chances = evaluation["threshold"], 1 / (1 + np.exp(-kept.outputs[:, 0].astype(float)))
+    assert (decided["criteria"], decided["value"]) == (["mcc"], model["threshold"]["value"])
+    positive = int((chances >= decided["value"]).sum())
+    assert decided["test"]["confusion_matrix"]["tp"] + decided["test"]["confusion_matrix"]["fp"] == positive
+    assert decided["test_at_half"]["metrics"]["f1"] == evaluation["test"]["metrics"]["f1"]
+    assert decided["validation"]["windows"] == record["data"]["split"]["parts"]["val"]["windows"]
+    assert f"## Decision threshold\n\n{decided['value']:.4g}: " in card
+
     before = mine.events()
     again = evaluate(mine, "--trial", str(worst))
     assert again.exit_code == 0
     assert again.stdout.endswith(done.stdout[done.stdout.index("validation loss") :])
     assert mine.events() == before
     assert mine.finished() == records
+
+    by_f1 = evaluate(mine, "--trial", str(worst), "--threshold", "f1")
+    assert by_f1.exit_code == 0, by_f1.stderr
+    assert mine.events() == before
+    assert read_json(folder / "evaluation.json")["threshold"]["criteria"] == ["mcc", "f1"]
+    assert read_json(folder / "model.json")["threshold"]["criterion"] == "f1"
 
     other = evaluate(mine, "--trial", str(worst), "--seed", "7")
     assert other.exit_code == 0, other.stderr

@@ -66,6 +66,8 @@ def test_predictions_match_the_evaluation(model: Path, bars: Path, tmp_path: Pat
     printed = predicted(model, tmp_path / "rows.parquet")
     assert (printed["logit"].to_numpy().astype(np.float32) == kept.outputs[:, 0]).all()
     assert printed["probability"].to_numpy() == pytest.approx(1 / (1 + np.exp(-kept.outputs[:, 0].astype(float))))
+    threshold = read_json(model / "model.json")["threshold"]["value"]
+    assert (exact["decision"] == (exact["probability"] >= threshold)).all()
     whole = predicted(model, bars)
     assert whole.loc[kept.times, "logit"].to_numpy() == pytest.approx(kept.outputs[:, 0], abs=1e-6)
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from scalecore.api import formatting
 from scalecore.api.data_report import DataReport
+from scalecore_promotion.threshold import results_from, threshold_from
+from scalecore_promotion.threshold_text import threshold_lines, threshold_section
 
 SHOWN = ("accuracy", "auc", "precision", "recall", "f1", "mae", "rmse", "sign_accuracy", "r2")
 
@@ -27,6 +29,7 @@ def card(model: Mapping[str, Any], evaluation: Mapping[str, Any], *, data: DataR
         "",
         *_baselines(test["baselines"]),
         "",
+        *_threshold(model, evaluation),
         "## Read before use",
         "",
         *[f"- {text}" for text in _cautions(model, evaluation)],
@@ -80,6 +83,14 @@ def _scale(data: DataReport) -> str:
     return f", in its original unit; standardised for training {formatting.scale(scale)}" if scale is not None else ""
 
 
+def _threshold(model: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[str]:
+    """The decision threshold; nothing for other tasks."""
+    if not model.get("threshold"):
+        return []
+    threshold, found = threshold_from(model["threshold"]), results_from(evaluation["threshold"])
+    return threshold_section(threshold, found, calibrated=bool(model.get("calibrator")))
+
+
 def _calibrator(calibrator: Mapping[str, Any] | None) -> list[str]:
     """Describe the stored calibrator of the probabilities."""
     if calibrator is None:
@@ -102,6 +113,7 @@ def summary_lines(evaluation: Mapping[str, Any]) -> list[str]:
         f"test {name:10} {formatting.measured(test['metrics'][name], test['intervals'].get(name))}"
         for name in _shown(test)
     ]
+    lines += threshold_lines(results_from(found)) if (found := evaluation.get("threshold")) else []
     lines.append("test loss of baselines, and model loss minus baseline loss:")
     for baseline in test["baselines"]:
         if baseline["loss"] is not None:
@@ -141,7 +153,12 @@ def _results(evaluation: Mapping[str, Any]) -> list[str]:
         before = best.get(name)
         shown = "" if before is None else formatting.measured(before, validation.get(name))
         rows.append(f"| {name} | {shown} | {formatting.measured(test['metrics'][name], intervals.get(name))} |")
-    return [*rows, "", "In brackets: 95 % confidence intervals of this single training (over windows)."]
+    rows += ["", "In brackets: 95 % confidence intervals of this single training (over windows)."]
+    train = evaluation.get("train")
+    if train is not None and best["val_loss"] is not None:
+        gap = formatting.number(best["val_loss"] - train["loss"], like=best["val_loss"], sign=True)
+        rows += [f"Loss on the {train['windows']:,} training windows: {formatting.number(train['loss'])}; gap {gap}."]
+    return rows
 
 
 def _baselines(baselines: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from scalecore.api.analysis import TrainingContext
     from scalecore.api.trials import StudyEnd
     from scalecore_promotion.open_study import OpenStudy
+    from scalecore_promotion.threshold import Criterion
 
 
 def _retraining_options(function: Callable[..., None]) -> Callable[..., None]:
@@ -56,6 +57,13 @@ def _retraining_options(function: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "--split", metavar="KEY=VALUE", multiple=True, help="Change a key of the split: test_from=2022-01-03; repeatable."
 )
+@click.option(
+    "--threshold",
+    type=click.Choice(["mcc", "f1", "balanced_accuracy"]),
+    default="mcc",
+    show_default=True,
+    help="Binary targets: choose the decision threshold with the largest value of this on validation windows.",
+)
 @_retraining_options
 def evaluate(
     study: Path,
@@ -63,6 +71,7 @@ def evaluate(
     seed: int | None,
     epochs: int | None,
     split: tuple[str, ...],
+    threshold: Criterion,
     how: TrainingContext,
 ) -> None:
     """Retrain a trial, store its model, and evaluate it on the test set.
@@ -86,7 +95,7 @@ def evaluate(
     from scalecore_promotion.evaluate import evaluate as run
 
     with _opened(study, how) as found:
-        done = run(found, Wanted(trial=trial, seed=seed, epochs=epochs, split=split))
+        done = run(found, Wanted(trial=trial, seed=seed, epochs=epochs, split=split, threshold=threshold))
     if done.evaluation is None:
         _end_early(done.end)
     else:

@@ -13,13 +13,21 @@ from attrs import evolve, frozen
 
 from scalecore.api.engine import MODEL_FILE, MODEL_FORMAT, WEIGHTS_FILE, MeasuredOnTestData, Plan, Runtime
 from scalecore.api.errors import ExperimentError, RefusedError, StudyError
-from scalecore.api.files import plain, replacing, utc_now, write_json, write_text
+from scalecore.api.files import plain, read_json, replacing, utc_now, write_json, write_text
 from scalecore.api.predictions import Predictions, checksum, read_calibrator, read_predictions
 from scalecore.api.trials import StudyEnd, TrialRecord, TrialState
 from scalecore_promotion.card import card
 from scalecore_promotion.measure import measure, test_baselines
 from scalecore_promotion.open_study import OpenStudy
 from scalecore_promotion.retrain import Retrained, RetrainFolder, Retraining, retrain
+from scalecore_promotion.threshold import (
+    Criterion,
+    DecisionThreshold,
+    ThresholdResults,
+    choose_threshold,
+    criteria_shown,
+    threshold_results,
+)
 
 EVALUATION_FILE = "evaluation.json"
 CARD_FILE = "model_card.md"
@@ -34,6 +42,8 @@ class Wanted:
     epochs: int | None = None
     split: Sequence[str] = ()
     """`KEY=VALUE` below `dataset.split`."""
+    threshold: Criterion = "mcc"
+    """The criterion that chooses the decision threshold of a binary target."""
 
 
 @frozen(kw_only=True)
@@ -78,6 +88,9 @@ def evaluate(study: OpenStudy, wanted: Wanted) -> Evaluated:
     model = _model(study, retrained, record, plan=plan, trial=trial) | {"probe": measured.probe}
     calibrator = read_calibrator(study.folder.path, trial=trial.number, identity=record.hash)
     model["calibrator"] = calibrator.to_json() if calibrator is not None else None
+    decided = _threshold(evaluation, trained=folder.path, place=path, plan=plan, criterion=wanted.threshold)
+    if decided is not None:
+        model["threshold"], evaluation["threshold"] = (one.to_json() for one in decided)
     write_json(path / EVALUATION_FILE, evaluation)
     write_text(path / CARD_FILE, card(model, evaluation, data=plan.data))
     # Written last: this file marks a complete folder.
@@ -200,9 +213,11 @@ def _evaluation(
             "study": plan.resolved.experiment.name,
             "trial": trial.number,
             "hash": record.hash,
+            "train": record.train,
             "validation": {
                 "loss": None if record.best is None else record.best.val_loss,
                 "best": record.best,
+                "predictions": record.predictions,
                 "windows": plan.data.parts["val"].windows,
             },
             "test": {
@@ -218,6 +233,24 @@ def _evaluation(
         }
     )
     return result
+
+
+def _threshold(
+    evaluation: Mapping[str, Any], *, trained: Path, place: Path, plan: Plan, criterion: Criterion
+) -> tuple[DecisionThreshold, ThresholdResults] | None:
+    """The decision threshold of a binary target, and its results; None for other tasks.
+
+    `trained` is the folder with the validation predictions of the training, `place` that of the model.
+    """
+    kept = evaluation["validation"].get("predictions")
+    if plan.data.task != "binary" or kept is None:
+        return None
+    validation = read_predictions(trained / kept["file"])
+    test = read_predictions(place / evaluation["test"]["predictions"]["file"])
+    overlap, least = plan.data.target.overlap, plan.min_denominator
+    threshold = choose_threshold(validation, criterion=criterion, overlap=overlap, least=least)
+    criteria = criteria_shown(read_json(place / EVALUATION_FILE), criterion)
+    return threshold, threshold_results(threshold, validation=validation, test=test, overlap=overlap, criteria=criteria)
 
 
 def _seen_in_search(study: OpenStudy, predictions: Predictions) -> int:

@@ -26,6 +26,7 @@ from scalecore.api.errors import DataError, DeviceError, ExperimentError, Refuse
 from scalecore.api.files import replacing, write_text
 from scalecore.api.predictions import calibrator_from
 from scalecore_promotion.model import StoredModel
+from scalecore_promotion.threshold import threshold_from
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,8 +109,9 @@ def rows_of_dataset(model: StoredModel, overrides: Sequence[str], *, registry: M
 def predict(model: StoredModel, rows: Rows, *, registry: Mapping[str, Any], device: str = "auto") -> pd.DataFrame:
     """One line per window with `time`, the time of its last row, and by task:
 
-    - binary target: `logit`, `probability`, and `calibrated` if the model has a calibrator;
-    - several classes: `logit_0`, ... and `probability_0`, ...;
+    - binary target: `logit`, `probability`, `calibrated` if the model has a calibrator, and `decision`, 1 if the
+      probability reaches the model's decision threshold, unless an older version wrote the model;
+    - several classes: `logit_0`, ..., `probability_0`, ..., and `decision`, the most probable class;
     - forecast: `forecast`, and for quantiles `quantile_0.1`, ..., in the target's unit.
 
     Raises `DataError` if there are fewer rows than a window needs.
@@ -142,10 +144,13 @@ def predict(model: StoredModel, rows: Rows, *, registry: Mapping[str, Any], devi
         columns |= {"logit": logits[:, 0], "probability": torch.sigmoid(logits_NC[:, 0].double()).numpy()}
         if model.content.get("calibrator"):
             columns["calibrated"] = calibrator_from(model.content["calibrator"]).apply(logits[:, 0])
+        if model.content.get("threshold"):
+            columns["decision"] = threshold_from(model.content["threshold"]).decide(columns["probability"])
     else:
         chances = probabilities(logits.astype(np.float64))
         columns |= {f"logit_{number}": logits[:, number] for number in range(logits.shape[1])}
         columns |= {f"probability_{number}": chances[:, number] for number in range(logits.shape[1])}
+        columns["decision"] = logits.argmax(axis=1)
     return pd.DataFrame(columns)
 
 
