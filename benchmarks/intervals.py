@@ -259,8 +259,9 @@ def main() -> None:
         rows += ratio_rows(windows, span=span, samples=of_ratios)
     below = [row for row in rows if row["required"] and row["cosines"] < row["required"]]
     notes = [
-        f"{samples:,} samples a case of means, {of_ratios:,} of metrics (bootstrap: every fourth). The standard error of "
-        f"a coverage of 0.95 is {math.sqrt(0.95 * 0.05 / samples):.4f} or {math.sqrt(0.95 * 0.05 / of_ratios):.4f}.",
+        f"{samples:,} samples a case of means, {of_ratios:,} of metrics; the bootstrap of every fourth. "
+        f"The standard error of a coverage of 0.95 is {math.sqrt(0.95 * 0.05 / samples):.4f} or "
+        f"{math.sqrt(0.95 * 0.05 / of_ratios):.4f}.",
         "below what is required: "
         + ("; ".join(f"{row['case']}, {row['windows']} windows, span {row['span']}" for row in below) or "none"),
     ]
