@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
+from scalecore.api import formatting
 from scalecore.api.analysis import AnalysisPlan, AnalysisResult, PlannedTraining
 from scalecore.api.components import AnalysisRecord, NoOptions
 from scalecore.api.errors import RefusedError
@@ -127,6 +128,16 @@ def test_slots_divide_the_time(tmp_path: Path) -> None:
     text = " ".join(" ".join(total_lines(found)).split())
     assert "up to 2 trials at a time" in text
     assert ", 2 at a time " in text
+
+
+def test_a_trial_above_the_memory_of_the_machine_has_its_least(tmp_path: Path) -> None:
+    """The largest trial at micro-batch 1 decides whether the study can run here."""
+    found = whole([planned(tmp_path, "one")])
+    least = found.searches[0].memory_floor
+    assert least is not None
+    assert "at micro-batch 1" not in " ".join(" ".join(total_lines(found)).split())
+    text = " ".join(" ".join(total_lines(evolve(found, machine_memory=1_000_000))).split())
+    assert f"; this machine has 1 MB; at micro-batch 1 it needs {formatting.size(least)} disk:" in text
 
 
 def test_an_exhausted_study_has_nothing_left(tmp_path: Path) -> None:

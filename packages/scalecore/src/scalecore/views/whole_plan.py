@@ -82,6 +82,8 @@ class SearchCost:
     parameters: tuple[int, int]
     memory: int | None
     """Of the shape that needs the most, at its initial micro-batch."""
+    memory_floor: int | None
+    """The same at micro-batch 1."""
     memory_source: str
     slots: int
     trial_seconds: float | None
@@ -189,6 +191,7 @@ def _search(study: PlannedStudy, forecast: Forecast, borrowed: bool) -> SearchCo
         shapes=len(sizes),
         parameters=(min(sizes), max(sizes)),
         memory=None if largest is None else largest.bytes,
+        memory_floor=None if largest is None else preview.plan.memory.floor_of_largest,
         memory_source="unknown" if largest is None else largest.source,
         slots=study.slots,
         trial_seconds=each,

@@ -141,7 +141,10 @@ def _memory(whole: WholePlan) -> str:
     text = f"a trial needs at most {formatting.size(largest.memory)} ({largest.study}, {largest.memory_source})"
     if largest.slots > 1:
         text += f", {largest.slots} at a time {formatting.size(largest.slots * (largest.memory or 0))}"
-    return f"{text}; this machine has {formatting.size(whole.machine_memory)}"
+    text += f"; this machine has {formatting.size(whole.machine_memory)}"
+    if (largest.memory or 0) <= whole.machine_memory or largest.memory_floor is None:
+        return text
+    return f"{text}; at micro-batch 1 it needs {formatting.size(largest.memory_floor)}"
 
 
 def _disk(whole: WholePlan) -> str:
