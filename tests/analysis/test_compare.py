@@ -92,7 +92,7 @@ def seeded(study: Make, tmp_path: Path) -> Make:
     ) -> StudyView:
         own = {"architecture": shape(width, 1), "hyperparameters": {"learning_rate": 1e-3, "epochs": 10}}
         common = noise(1, spread=0.3)  # all studies find the same windows hard
-        searched = [trial(number, level + 0.1 * number) for number in range(trials)]
+        searched = [trial(number, level + 0.1 * number, hash=f"{name}-searched-{number}") for number in range(trials)]
         best = changed(searched[0], **own)
         searched[0] = predicting(tmp_path / name, best, 0.9 * level * common, start=start, labels=labels)
         fresh = tuple(
@@ -485,6 +485,17 @@ def test_the_same_configuration_is_equivalent(seeded: Make) -> None:
         assert result.summary[1].endswith(": equivalent, because both are the same configuration.")
         other = fixed(seeded, "other", seeds=seeds, width=16)
         assert analyse(other, found).data["comparisons"][0]["verdict"] == "inconclusive"
+
+
+def test_equal_trainings_are_equivalent(seeded: Make) -> None:
+    """A setting that differs may have no effect: the trials' hashes are equal then."""
+    one = tier(seeded, "a25", 0.7)
+    other = seeded("other", features=25, settings={"dataset.tier": "a25", "dataset.warm_up": "own"})
+    assert rows_of(one, other)[0]["verdict"] == "inconclusive"
+    same = [
+        evolve(record, hash=known.hash) for record, known in zip(other.confirmations, one.confirmations, strict=True)
+    ]
+    assert rows_of(one, evolve(other, confirmations=tuple(same)))[0]["verdict"] == "equivalent"
 
 
 def test_a_campaign_has_one_comparison_for_each_budget_and_horizon(seeded: Make) -> None:
