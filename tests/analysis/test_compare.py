@@ -620,3 +620,16 @@ def test_the_loss_is_listed_by_number_of_features(seeded: Make) -> None:
     assert all(address.startswith("#") for address in addresses_of(page))
     assert len(figures_of(page)) == 2
     assert {"Differences.svg", "Loss-against-number-of-features.svg", "figures.html"} == set(result.files)
+
+
+def test_a_study_without_a_completed_trial_is_not_compared(seeded: Make) -> None:
+    """The others are; if there are none, the reason is the message."""
+    one, other = tier(seeded, "a25", 0.7), tier(seeded, "a50", 0.6)
+    empty = evolve(tier(seeded, "a100", 0.6), trials=(trial(0, state="failed"),), confirmations=())
+    result = analyse(one, other, empty)
+    assert [row["study"] for row in result.data["comparisons"]] == ["a50-study"]
+    reason = "no completed trial has the metric 'val_loss'"
+    assert result.tables["Not compared"] == [{"study": "a100-study", "reason": reason}]
+    with pytest.raises(RefusedError) as error:
+        analyse(one, empty)
+    assert str(error.value) == f"no two studies can be compared:\n  a100-study: {reason}"
