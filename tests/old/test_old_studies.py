@@ -135,12 +135,16 @@ def test_a_confirmed_study_needs_no_new_training(project: Project) -> None:
 
 
 def test_a_promoted_model_still_predicts(project: Project) -> None:
-    """`predict` applies the model that 0.1 promoted to its data."""
+    """`predict` applies the model that 0.1 promoted to its data; it decides for the most probable of three classes."""
     model = project.study("confirmed") / "promoted" / "trial_0001"
     out = project.path / "predictions.csv"
     done = project.scalecore("predict", model, project.path / "data" / "prices.csv", "--output", out)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(out.read_text().splitlines()) > 800
+    rows = list(csv.DictReader(out.read_text().splitlines()))
+    assert len(rows) > 800
+    for row in rows:
+        chances = [float(row[f"probability_{number}"]) for number in range(3)]
+        assert int(row["decision"]) == chances.index(max(chances))
 
 
 def test_g28_a_moved_study_of_0_1_is_finished(moved: Project, golden: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """A decision threshold for a binary target, chosen on validation windows and never on test windows (guard G15).
 
 A window is decided as positive if its `probability`, the model's own without a calibrator, is at least the threshold.
-A calibrator does not change the order of the windows, and the threshold stays valid if one is added or removed.
+The threshold therefore stays valid if a calibrator is added or removed.
 """
 
 from __future__ import annotations
