@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from scalecore.api.markdown import cell
+from scalecore_analysis.report.measured import Measured, columns_of
 from scalecore_analysis.report.section import Row, Section
 from scalecore_analysis.vega import FileFormat, Spec, javascript, static_figure
 
@@ -30,9 +31,11 @@ def figure_page(title: str, figures: Mapping[str, Spec]) -> str:
     return _rendered(title=title, sentence="", sections=sections, trials=None)
 
 
-def section_page(title: str, sentence: str, sections: Sequence[Section]) -> str:
-    """The HTML of sections with texts, tables and figures."""
-    return _rendered(title=title, sentence=sentence, sections=sections, trials=None)
+def section_page(
+    title: str, sentence: str, sections: Sequence[Section], *, pages: Mapping[str, str] | None = None
+) -> str:
+    """The HTML of sections with texts, tables and figures; `pages` are files by name to which it has links."""
+    return _rendered(title=title, sentence=sentence, sections=sections, trials=None, pages=pages or {})
 
 
 def figure_files(
@@ -58,14 +61,15 @@ def file_name(text: str, suffix: str, taken: Collection[str]) -> str:
 
 def _rendered(**content: Any) -> str:
     environment = Environment(loader=PackageLoader("scalecore_analysis.report"), autoescape=True, trim_blocks=True)
-    environment.globals.update(shown=shown, raw=_raw, columns=_columns, numeric=_numeric)
+    environment.globals.update(shown=shown, raw=_raw, columns=columns_of, numeric=_numeric)
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    return environment.get_template("report.html.jinja").render(**content, vega=Markup(javascript()))
+    given = {"pages": {}, **content}
+    return environment.get_template("report.html.jinja").render(**given, vega=Markup(javascript()))
 
 
 def shown(value: Any) -> str:
     """A cell as text: numbers formatted as in the Markdown, texts unchanged."""
-    return value if isinstance(value, str) else cell(value)
+    return str(value) if isinstance(value, str | Measured) else cell(value)
 
 
 def _raw(value: Any) -> str | None:
@@ -73,9 +77,5 @@ def _raw(value: Any) -> str | None:
     return repr(value) if isinstance(value, int | float) else None
 
 
-def _columns(rows: Sequence[Row]) -> list[str]:
-    return list(dict.fromkeys(name for row in rows for name in row))
-
-
 def _numeric(rows: Sequence[Row], name: str) -> bool:
-    return all(isinstance(row.get(name), int | float | None) for row in rows)
+    return all(isinstance(row.get(name), int | float | Measured | None) for row in rows)

@@ -27,6 +27,8 @@ class Section:
     tables: Mapping[str, Sequence[Row]] = field(factory=dict)
     figures: Mapping[str, Spec] = field(factory=dict)
     data: Any = None
+    captions: Mapping[str, str] = field(factory=dict)
+    """Explanations of tables and figures by title."""
 
 
 @frozen(kw_only=True)
