@@ -307,10 +307,19 @@ def test_hostile_texts_stay_texts(study: Make) -> None:
 
 
 def test_several_studies_have_a_page_each(study: Make) -> None:
-    """Pages are named after the studies; studies with the same name get a number."""
-    names = ["first", "a/b", "a b", "../", "First"]
-    files = report(*(study([trial(0, 0.7)], name=name) for name in names)).files
-    assert list(files) == ["first.html", "a-b.html", "a-b-2.html", "study.html", "First-2.html"]
+    """Pages are named after the studies, beside the page of all; studies with the same name get a number."""
+    names = ["first", "a/b", "a b", "../", "Report"]
+    files = report(*(study([trial(0, 0.7)], name=name) for name in names), figures=[], tables=[]).files
+    assert list(files) == ["report.html", "first.html", "a-b.html", "a-b-2.html", "study.html", "Report-2.html"]
+
+
+def test_tables_of_one_study_are_files_if_asked_for(study: Make) -> None:
+    """A single study has no files besides its page by default."""
+    made = study([trial(0, 0.7), trial(1, 0.6)])
+    assert list(report(made).files) == ["report.html"]
+    files = report(made, tables=["tex"]).files
+    assert {"report.html", "tables/states.tex", "tables/configuration.tex", "tables/split.tex"} <= set(files)
+    assert not [name for name in files if name.endswith((".csv", ".svg"))]
 
 
 def test_many_values_are_shown_as_ranges(study: Make) -> None:

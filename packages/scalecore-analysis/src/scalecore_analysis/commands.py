@@ -28,14 +28,16 @@ def report(
 ) -> None:
     """Write a report of one or more studies.
 
-    STUDY is a study's folder, its experiment file, or a folder of studies. The report is printed as Markdown and
-    stored in analyses/report of the study's folder: result.json, result.md, and report.html, which contains figures and
-    all trials and opens offline. The study may be running and is not changed. The command runs the analysis `report` of
-    scalecore-analysis.
+    STUDY is a study's folder, its experiment file, or a folder of studies such as a campaign's. The report is printed
+    as Markdown and stored in analyses/report of the study's folder: result.json, result.md, and report.html, which
+    contains figures and all trials and opens offline. For several studies, report.html is about all of them, each has a
+    page of its name, and figures and tables for papers are in the folders figures and tables. Studies may be running
+    and are not changed. The command runs the analysis `report` of scalecore-analysis.
 
     \b
     Examples:
       scalecore report studies/quickstart
+      scalecore report studies/spy-campaign
       scalecore report studies --output report
     """
     context.invoke(

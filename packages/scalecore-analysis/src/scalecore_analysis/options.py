@@ -97,7 +97,16 @@ class ReportOptions:
     """`scalecore analyze report`, and `scalecore report`."""
 
     rows: Annotated[int, Ge(1)] = option(50, help="Rows shown of each coverage table; the JSON has all.")
-    figures: Figures = option(factory=list, help=FIGURES)
+    figures: Figures | None = option(
+        None,
+        help="File formats of the figures, for papers. Default: `[svg, png, pdf]` for a campaign, in `figures/`; none "
+        "for the pages of single studies.",
+    )
+    tables: list[Literal["csv", "tex"]] | None = option(
+        None,
+        help="File formats of the tables, for papers, in `tables/`. Default: `[csv, tex]` for a campaign, none for a "
+        "single study.",
+    )
 
 
 @frozen(kw_only=True)

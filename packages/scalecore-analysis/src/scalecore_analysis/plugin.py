@@ -67,7 +67,7 @@ def scalecore_analyses() -> list[AnalysisRecord]:
     return [
         AnalysisRecord(
             name="report",
-            summary="Write one page per study with tables, figures and all trials; it opens offline.",
+            summary="Write pages of studies and campaigns with tables, figures and all trials; they open offline.",
             options=ReportOptions,
             factory=_report,
         ),

@@ -91,8 +91,16 @@ class Series:
     """Hidden until the user clicks its legend entry."""
 
 
-def figure(*series: Series, x: str, y: str, scale: Scale = "linear", levels: Mapping[str, float] | None = None) -> Spec:
-    """Series with different names on titled axes; `scale` applies to x, `levels` are horizontal lines by name."""
+def figure(
+    *series: Series,
+    x: str,
+    y: str,
+    scale: Scale = "linear",
+    vertical: Scale = "linear",
+    levels: Mapping[str, float] | None = None,
+) -> Spec:
+    """Series with different names on titled axes; `scale` applies to x, `vertical` to y, `levels` are horizontal lines
+    by name."""
     import altair as alt
 
     rows = [row for one in series for point in one.points if (row := _row(one.name, point, scale)) is not None]
@@ -110,7 +118,8 @@ def figure(*series: Series, x: str, y: str, scale: Scale = "linear", levels: Map
     drag = "[pointerdown[event.pointerType === 'mouse'], window:pointerup] > window:pointermove!"
     zoom = alt.selection_interval(name="zoom", bind="scales", translate=drag, zoom="wheel![event.ctrlKey]")
     fields = {**({} if scale == "utc" else {"x": x}), "y": y, "low": "low", "high": "high"}
-    layers = [layer.encode(x=across).transform_filter(shown) for layer in _layers(series, y=y, fields=fields)]
+    upright = {"title": y, **_upright(vertical, padding=20 if levels else 8)}  # room for the name of a level
+    layers = [layer.encode(x=across).transform_filter(shown) for layer in _layers(series, upright, fields=fields)]
     layers += [layer for name, value in (levels or {}).items() for layer in _level(name, value)]
     return _spec(alt.LayerChart(layer=layers).add_params(shown, zoom), rows)
 
@@ -138,7 +147,7 @@ def static_figure(spec: Spec, kind: FileFormat) -> str | bytes:
 
 @cache
 def javascript() -> str:
-    """Vega, Vega-Lite and vega-embed as one script that defines `vegaEmbed`."""
+    """Vega, Vega-Lite and vega-embed as one script that defines `vegaEmbed`; it takes a second."""
     import vl_convert
 
     return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=_version())
@@ -165,8 +174,11 @@ def _finite(value: float | None) -> float | None:
     return float(value) if value is not None and math.isfinite(value) else None
 
 
-def _layers(series: Sequence[Series], *, y: str, fields: Mapping[str, str]) -> Iterator[alt.Chart]:
-    """One layer per mark of each series, with common colours, symbols and legend; `fields` are lines of tooltips."""
+def _layers(series: Sequence[Series], upright: Spec, *, fields: Mapping[str, str]) -> Iterator[alt.Chart]:
+    """One layer per mark of each series, with common colours, symbols and legend.
+
+    `upright` is the encoding of y, `fields` are lines of tooltips.
+    """
     import altair as alt
 
     names, palette = [one.name for one in series], cycle(PALETTE)
@@ -192,12 +204,21 @@ def _layers(series: Sequence[Series], *, y: str, fields: Mapping[str, str]) -> I
             layer = layer.transform_filter(alt.FieldEqualPredicate(field="series", equal=one.name))
             layer = layer.encode(color=alt.Color("series:N", scale=colours, legend=legend), detail="path:N")
             start = "low:Q" if mark in ("area", "rule") else "y:Q"
-            layer = layer.encode(y=alt.Y(start, title=y, scale=alt.Scale(zero=False, padding=8)))
+            layer = layer.encode(y=alt.Y(start, **upright))
             if mark in ("area", "rule"):
                 layer = layer.encode(y2="high")
             elif mark == "point":
                 layer = layer.encode(shape=alt.Shape("series:N", scale=symbols, legend=legend), tooltip=tooltip)
             yield layer
+
+
+def _upright(scale: Scale, *, padding: int) -> Spec:
+    """Scale and axis of y."""
+    import altair as alt
+
+    if scale == "log":
+        return {"scale": alt.Scale(type="log", nice=False, padding=padding), "axis": alt.Axis(labelExpr=SHORT)}
+    return {"scale": alt.Scale(zero=False, padding=padding)}
 
 
 def _level(name: str, value: float) -> list[alt.Chart]:

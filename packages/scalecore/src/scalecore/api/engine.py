@@ -4,6 +4,7 @@ Other plugins do not need it. Only the process that holds the study's lock may a
 """
 
 from scalecore.api.files import content_hash
+from scalecore.campaign.run import CampaignIndex, find_campaign
 from scalecore.config.instantiate import create, of_plugin
 from scalecore.config.kept import structured
 from scalecore.config.resolve import load_resolved
@@ -50,6 +51,7 @@ __all__ = [
     "MODEL_FORMAT",
     "WEIGHTS_FILE",
     "AskedFor",
+    "CampaignIndex",
     "CountedFamily",
     "Driver",
     "Event",
@@ -79,6 +81,7 @@ __all__ = [
     "event_of",
     "executor_context",
     "explained",
+    "find_campaign",
     "find_study",
     "forecast",
     "grid_options",
