@@ -116,8 +116,8 @@ class MetricInterval(Part):
     low: float
     high: float
     level: float | None = None
-    method: str = "circular block bootstrap"
-    """How it was computed; version 0.1 had only one method and did not write its name."""
+    method: str | None = None
+    """How it was computed; None in records of version 0.1, which used a circular block bootstrap."""
     cosines: int | None = None
     """Number of cosines, which is the degrees of freedom; None for an interval of a rate without them."""
     block: int | None = None
