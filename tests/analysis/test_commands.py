@@ -14,6 +14,8 @@ from click.testing import CliRunner, Result
 
 from scalecore.api.trials import StudyView
 from scalecore.cli.main import main
+from scalecore.plugins.registry import load_registry
+from scalecore_analysis.options import CrossBudgetOptions
 
 from .conftest import trial
 
@@ -92,3 +94,10 @@ def test_help_imports_nothing_heavy(name: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("Usage: ")
     assert done.stdout.endswith("\nset()\n")
+
+
+@pytest.mark.parametrize("name", ["cross-budget", "scalecore-promotion/cross-budget", "scalecore/cross-budget"])
+def test_the_analysis_is_found_by_current_and_former_names(name: str) -> None:
+    """A study of 0.1 may name the distribution that provided it then."""
+    found = load_registry().get("analysis", name)
+    assert (found.provider, found.record.options) == ("scalecore-analysis", CrossBudgetOptions)

@@ -71,10 +71,10 @@ LISTED = {
         scalecore_torch/spec.py scalecore_torch/worker.py
     """,
     "`model.json` and other results that are written as JSON: sections and hyper-parameters that plugins declare": """
-        scalecore/store/kept_model.py scalecore_promotion/card.py scalecore_promotion/confirm.py
-        scalecore_promotion/confirmation_text.py scalecore_promotion/cross_budget.py scalecore_promotion/evaluate.py
-        scalecore_promotion/measure.py scalecore_promotion/model.py scalecore_promotion/open_study.py
-        scalecore_promotion/predict.py
+        scalecore/store/kept_model.py scalecore/study/measure.py scalecore/study/open_study.py
+        scalecore_analysis/confirmation/analysis.py scalecore_analysis/confirmation/confirm.py
+        scalecore_analysis/confirmation/text.py scalecore_analysis/cross_budget.py scalecore_promotion/card.py
+        scalecore_promotion/evaluate.py scalecore_promotion/model.py scalecore_promotion/predict.py
     """,
 }
 JSON_FORMS = ("plain", "to_json", "as_json")

@@ -20,6 +20,7 @@ import yaml
 from attrs import define, field
 
 from scalecore.api.files import read_json
+from scalecore.api.trials import FIRST_RETRAINED
 from scalecore.execution.process_file import is_alive
 
 ROOT = Path(__file__).parents[2]
@@ -121,7 +122,15 @@ class Study:
         return [json.loads(line) for line in lines]
 
     def finished(self) -> dict[int, dict[str, Any]]:
-        """Records by trial number; fails if a trial finished twice."""
+        """Records of the search by trial number; fails if a trial finished twice."""
+        return {number: one for number, one in self.records().items() if number < FIRST_RETRAINED}
+
+    def retrained(self) -> list[dict[str, Any]]:
+        """Records of the trials trained after the search."""
+        return [one for number, one in self.records().items() if number >= FIRST_RETRAINED]
+
+    def records(self) -> dict[int, dict[str, Any]]:
+        """All records by trial number; fails if a trial finished twice."""
         records: dict[int, dict[str, Any]] = {}
         for event in self.events():
             if event["event"] == "trial_finished":

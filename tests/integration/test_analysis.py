@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from pathlib import Path
 
 import numpy as np
@@ -26,20 +25,18 @@ def study(bars: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 
 def test_replicates_estimate_the_optimism_of_the_best(study: Study) -> None:
-    """The replicates of `confirm` are reported with the search value, and every number matches the two journals."""
+    """The replicates of `confirm` are reported with the search value, and every number matches the journal."""
     study.cli("confirm", str(study.folder), "--top", "1", "--seeds", "2")
     study.cli("analyze", "results", str(study.folder))
     result = study.json("analyses/results/result.json")
     best = result["data"]["tiny"]["best"]
     searched = {number: record["value"] for number, record in study.finished().items()}
     assert best["val_loss"] == min(searched.values()) == searched[best["trial"]]
-    lines = [json.loads(line) for line in (study.folder / "confirm" / "journal.jsonl").read_text().splitlines()]
-    again = [line["record"] for line in lines if line["event"] == "trial_finished"]
-    fresh = [record["value"] for record in again if record["hash"] != study.finished()[best["trial"]]["hash"]]
+    fresh = [record["value"] for record in study.retrained()]
     assert best["fresh seeds"] == len(fresh) == 2
     assert best["mean of them"] == pytest.approx(sum(fresh) / 2)
     assert best["optimism by seeds"] == pytest.approx(sum(fresh) / 2 - best["val_loss"])
-    assert result["studies"][0]["confirmations"]["lines"] == len(lines)
+    assert result["studies"][0]["journal"]["lines"] == len(study.events())
 
 
 def test_a_calibrator_is_stored_with_the_retrained_model(study: Study) -> None:

@@ -10,11 +10,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from scalecore.api.files import read_json
+from scalecore.api.predictions import trial_predictions
 from scalecore.api.trials import StudyView
 from scalecore.cli.main import main
 from scalecore.store.layout import StudyFolder
 from scalecore.views.read_study import read_study
-from scalecore_analysis.comparing.windows import predictions_of
 
 from .conftest import Study, tiny_experiment
 
@@ -62,7 +62,7 @@ def studies(bars: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
 
 def losses_of(view: StudyView) -> np.ndarray[Any, np.dtype[np.float64]]:
     """The stored losses of the replicates [seeds, windows]."""
-    kept = [predictions_of(view, record) for record in view.confirmations]
+    kept = [trial_predictions(view.folder, record) for record in view.confirmations]
     return np.stack([one.losses() for one in kept if one is not None])
 
 

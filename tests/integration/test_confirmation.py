@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import json
+import csv
 import os
 import shutil
 import signal
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from scalecore.api.files import read_json
+from scalecore.api.trials import FIRST_RETRAINED
 from scalecore.cli.main import main
 from scalecore.data.predictions import read_predictions
 
 from .conftest import Study, kill
 from .test_evaluation import copied, openings, small
+
+SECOND = f"attempts/trial_{FIRST_RETRAINED + 1}/attempt_0/epochs.jsonl"
+"""Written by the second training after the search."""
 
 
 @pytest.fixture(scope="module")
@@ -37,15 +40,6 @@ def status(study: Study) -> str:
     return CliRunner().invoke(main, ["status", str(study.folder)]).stdout
 
 
-def replicates(study: Study) -> list[dict[str, Any]]:
-    """The records of finished replicates; fails if one finished twice."""
-    path = study.folder / "confirm" / "journal.jsonl"
-    lines = [json.loads(line) for line in path.read_text().split("\n")[:-1]] if path.exists() else []
-    records = [line["record"] for line in lines if line["event"] == "trial_finished"]
-    assert len({record["number"] for record in records}) == len(records)
-    return records
-
-
 def test_g14_the_best_are_retrained_on_fresh_seeds(finished: Study, tmp_path: Path) -> None:
     """Replicates have the origin `replicate` and different seeds, and are not trials of the search.
 
@@ -53,13 +47,15 @@ def test_g14_the_best_are_retrained_on_fresh_seeds(finished: Study, tmp_path: Pa
     once, in one opening.
     """
     study = copied(finished, tmp_path / "copy")
-    trials, journal = study.finished(), (study.folder / "journal.jsonl").read_bytes()
+    trials = study.finished()
     done = confirm(study, "--top", "2", "--seeds", "3")
     assert done.exit_code == 0, done.stdout + done.stderr
-    assert (study.folder / "journal.jsonl").read_bytes() == journal
+    assert study.finished() == trials
+    with (study.folder.parent / "experiment_results.csv").open(newline="") as table:
+        assert [row["trial"] for row in csv.DictReader(table)] == ["0", "1"]
     assert "2 of 2 trials finished" in status(study)
 
-    records = replicates(study)
+    records = study.retrained()
     assert {record["origin"]["kind"] for record in records} == {"replicate"}
     seeds = {record["seed"] for record in records} | {trial["seed"] for trial in trials.values()}
     assert len(seeds) == 6 + 2
@@ -88,22 +84,22 @@ def test_g14_the_best_are_retrained_on_fresh_seeds(finished: Study, tmp_path: Pa
 
     more = confirm(study, "--top", "1", "--seeds", "4", "--test")
     assert more.exit_code == 0, more.stdout + more.stderr
-    assert replicates(study)[:6] == records
-    assert len(replicates(study)) == 7
+    assert study.retrained()[:6] == records
+    assert len(study.retrained()) == 7
     (opening,) = openings(study)
     assert opening["models"] == 4
     assert "The test data was opened once, for this result." in more.stdout
     content = read_json(study.folder / "confirm" / "confirmation.json")
     losses = [one["test_loss"] for own in content["replicates"].values() for one in own]
     assert content["test"]["rows"][0]["mean"] == pytest.approx(sum(losses) / 4)
-    kept = read_predictions(study.folder / "confirm" / "predictions" / "test_0000.npz")
+    kept = read_predictions(study.folder / "predictions" / f"test_{FIRST_RETRAINED}.npz")
     assert kept.about["part"] == "test"
 
     again = confirm(study, "--top", "1", "--seeds", "4", "--test")
     assert again.stdout == more.stdout[more.stdout.index("Validation, val_loss") :]
     assert len(openings(study)) == 1
     assert "test data: opened once" in status(study)
-    left = {path.name for path in (study.folder / "confirm" / "weights").iterdir()}
+    left = [path.name for path in (study.folder / "weights").iterdir() if str(FIRST_RETRAINED)[:2] in path.name]
     assert len(left) == 7 - 4, "weights of measured replicates were not removed"
     assert CliRunner().invoke(main, ["verify", str(study.folder)]).exit_code == 0
 
@@ -112,19 +108,19 @@ def test_a_killed_confirmation_is_resumed(finished: Study, tmp_path: Path) -> No
     """Finished replicates are not retrained, and every replicate exists once."""
     study = copied(finished, tmp_path / "copy")
     arguments = ("confirm", str(study.folder), "--top", "1", "--seeds", "2")
-    study.hold("confirm/attempts/trial_0001/attempt_0/epochs.jsonl")
+    study.hold(SECOND)
     process = subprocess.Popen(
         study.command(*arguments), cwd=study.root, env=study.environment, stdout=subprocess.PIPE, text=True
     )
-    worker = study.held("confirm/attempts/trial_0001/attempt_0/epochs.jsonl")
+    worker = study.held(SECOND)
     kill(process)
     os.kill(worker, signal.SIGKILL)
-    before = replicates(study)
+    before = study.retrained()
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 0, done.stdout + done.stderr
-    assert "2 trainings, 1 finished already" in done.stdout
-    assert replicates(study)[:1] == before
-    assert sorted(record["number"] for record in replicates(study)) == [0, 1]
+    assert "2 trainings, 1 already finished" in done.stdout
+    assert study.retrained()[:1] == before
+    assert sorted(record["number"] for record in study.retrained()) == [FIRST_RETRAINED, FIRST_RETRAINED + 1]
 
 
 def test_a_study_without_finished_trials_is_refused(finished: Study, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import signal
@@ -21,15 +20,16 @@ from scalecore.api.analysis import TrainingContext
 from scalecore.api.components import ExecutorRecord
 from scalecore.api.executor import AttemptStatus
 from scalecore.api.files import read_json, write_json
+from scalecore.api.trials import FIRST_RETRAINED
 from scalecore.cli.main import main
 from scalecore.data.predictions import read_predictions
 from scalecore.execution.local.executor import LocalExecutor, LocalHandle
 from scalecore.execution.local.options import LocalOptions
 from scalecore.store.layout import find_study
-from scalecore_promotion.evaluate import Evaluated, Wanted
+from scalecore.study.measure import EvaluationStopped
+from scalecore.study.open_study import open_study
+from scalecore_promotion.evaluate import Evaluated, EvaluationRequest
 from scalecore_promotion.evaluate import evaluate as evaluate_trial
-from scalecore_promotion.measure import Stopped
-from scalecore_promotion.open_study import open_study
 
 from .conftest import Study, kill, output_of, tiny_experiment
 
@@ -44,7 +44,7 @@ def small(bars: Path) -> dict[str, Any]:
         "trials": 2,
         "space": experiment["search"]["space"],
     }
-    experiment["loggers"] = ["console"]
+    experiment["loggers"] = ["console", "csv"]
     return experiment
 
 
@@ -208,7 +208,7 @@ def test_g15_an_opening_counts_even_if_the_evaluation_fails(mine: Study) -> None
 
 def test_a_killed_retraining_is_resumed(mine: Study) -> None:
     """A killed retraining resumes from its checkpoint and ends with the same weights."""
-    curve = "trial_0000/attempt_0/epochs.jsonl"
+    curve = f"trial_{FIRST_RETRAINED}/attempt_0/epochs.jsonl"
     mine.hold(curve, beside=["checkpoint.json", "best_*.safetensors"])
     arguments = ("evaluate", str(mine.folder), "--epochs", "20")
     process = subprocess.Popen(
@@ -218,19 +218,20 @@ def test_a_killed_retraining_is_resumed(mine: Study) -> None:
     kill(process)
     os.kill(worker, signal.SIGKILL)
     (folder,) = (mine.folder / "promoted").iterdir()
-    assert list(folder.glob("attempts/trial_0000/attempt_0/best_*.safetensors"))
+    attempts = mine.folder / "attempts"
+    assert list(attempts.glob(f"trial_{FIRST_RETRAINED}/attempt_0/best_*.safetensors"))
     continued = evaluate(mine, "--epochs", "20")
     assert continued.exit_code == 0, continued.output
-    lines = [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
-    assert [line["resumes"] for line in lines if line["event"] == "attempt_started"] == [False, True]
+    started = [one for one in mine.events() if one["event"] == "attempt_started" and one["number"] >= FIRST_RETRAINED]
+    assert [one["resumes"] for one in started] == [False, True]
     killed = read_json(folder / "model.json")
     shutil.rmtree(folder)
     assert evaluate(mine, "--epochs", "20").exit_code == 0
     whole = read_json(folder / "model.json")
     assert killed["weights"] == whole["weights"]
     assert killed["epoch"] == whole["epoch"]
-    assert not list(folder.rglob("best_*")), "weights of other epochs were not removed"
-    assert not list(folder.rglob("checkpoint*"))
+    assert not list(attempts.rglob("best_*")), "weights of other epochs were not removed"
+    assert not list(attempts.rglob("checkpoint*"))
 
 
 def test_a_stopped_retraining_reports_how_to_resume(mine: Study) -> None:
@@ -242,7 +243,9 @@ def test_a_stopped_retraining_reports_how_to_resume(mine: Study) -> None:
         stdout=subprocess.PIPE,
         text=True,
     )
-    mine.wait_for(lambda: bool(list(mine.folder.glob("promoted/*/attempts/*/*/epochs.jsonl"))), "an attempt")
+    mine.wait_for(
+        lambda: bool(list(mine.folder.glob(f"attempts/trial_{FIRST_RETRAINED}/*/epochs.jsonl"))), "an attempt"
+    )
     second = evaluate(mine)
     assert second.exit_code == 5
     assert "this study is already running: process" in second.stderr
@@ -274,16 +277,16 @@ def interrupted(study: Study, name: str) -> Evaluated:
         record = ExecutorRecord(name="local", summary="Interrupts.", factory=lambda *_: Interrupts(name))
         known = opened.plan.resolved
         plan = evolve(opened.plan, resolved=evolve(known, executor=evolve(known.executor, record=record)))
-        return evaluate_trial(evolve(opened, plan=plan), Wanted())
+        return evaluate_trial(evolve(opened, plan=plan), EvaluationRequest())
 
 
 def test_g15_a_stop_request_loses_no_measurement(mine: Study) -> None:
     """A stop after the training opens no test data; a result that exists at the stop is stored and not repeated."""
-    with pytest.raises(Stopped):
+    with pytest.raises(EvaluationStopped):
         interrupted(mine, "attempt_0")
     assert openings(mine) == []
     (best,) = [int(path.name.removeprefix("trial_")) for path in (mine.folder / "promoted").iterdir()]
-    done = interrupted(mine, "test_0000")
+    done = interrupted(mine, f"test_{FIRST_RETRAINED}")
     assert done.evaluation is not None
     assert done.evaluation["trial"] == best
     assert len(openings(mine)) == 1

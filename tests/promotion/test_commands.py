@@ -1,4 +1,4 @@
-"""The commands and the analysis that this package adds."""
+"""The commands that this package adds."""
 
 from __future__ import annotations
 
@@ -10,25 +10,16 @@ import pytest
 from click.testing import CliRunner
 
 from scalecore.cli.main import main
-from scalecore.plugins.registry import load_registry
-from scalecore_promotion.options import CrossBudgetOptions
 
 
-@pytest.mark.parametrize("name", ["confirm", "evaluate", "predict"])
+@pytest.mark.parametrize("name", ["evaluate", "predict"])
 def test_help_imports_nothing_heavy(name: str) -> None:
     """`--help` imports neither torch nor the code of the command."""
     code = f"import sys; from scalecore.cli.main import main; main([{name!r}, '--help'], standalone_mode=False); "
-    code += "print({'torch', 'numpy', 'pandas', 'pluggy', 'scalecore_promotion.retrain'} & set(sys.modules))"
+    code += "print({'torch', 'numpy', 'pandas', 'pluggy', 'scalecore_promotion.evaluate'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("Usage: ")
     assert done.stdout.endswith("\nset()\n")
-
-
-@pytest.mark.parametrize("name", ["cross-budget", "scalecore-promotion/cross-budget", "scalecore/cross-budget"])
-def test_the_analysis_is_found_by_current_and_former_names(name: str) -> None:
-    """A study of 0.1 may name the distribution that provided it then."""
-    found = load_registry().get("analysis", name)
-    assert (found.provider, found.record.options) == ("scalecore-promotion", CrossBudgetOptions)
 
 
 @pytest.mark.parametrize(

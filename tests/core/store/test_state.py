@@ -7,8 +7,17 @@ import random
 import attrs
 
 from scalecore.api.record_parts import EpochResult, Flag
-from scalecore.api.trials import Proposal, TrialRecord, TrialState, best_first
-from scalecore.store.events import AskedFor, AttemptEnded, AttemptStarted, SearchChanged, StudyBegun, TrialFinished
+from scalecore.api.trials import FIRST_RETRAINED, Origin, Proposal, StudyEnd, TrialRecord, TrialState, best_first
+from scalecore.store.events import (
+    AskedFor,
+    AttemptEnded,
+    AttemptStarted,
+    RunEnded,
+    RunStarted,
+    SearchChanged,
+    StudyBegun,
+    TrialFinished,
+)
 from scalecore.store.state import StudyState, replay
 from scalecore.testing.fakes import make_trial
 from scalecore.testing.plans import make_plan
@@ -80,6 +89,52 @@ def test_g30_a_failed_configuration_may_be_asked_for_once_more() -> None:
         ask(state, record)
         finish(state, record)
         assert ("same" in state.hashes) is (number == 1)
+
+
+def retrained(index: int, *, identity: str, kind: str = "replicate") -> TrialRecord:
+    """A trial after the search, with the best loss of all."""
+    one = make_trial(FIRST_RETRAINED + index)
+    return attrs.evolve(one, hash=identity, value=0.0, best=at(0.0), origin=Origin(kind=kind))  # type: ignore[arg-type]
+
+
+def test_g14_retrained_trials_are_not_those_of_the_search() -> None:
+    """They have their own numbers, and change no total, ranking or duplicate of the search."""
+    state = started()
+    first, second = (
+        attrs.evolve(make_trial(number), hash=f"search {number}", state=TrialState.COMPLETED, value=1.0)
+        for number in (0, 1)
+    )
+    ask(state, first)
+    finish(state, first)
+    replicate, final = retrained(0, identity="fresh"), retrained(1, identity="search 0", kind="final")
+    for record in (replicate, final):
+        ask(state, record)
+        assert state.unfinished == []
+        assert [one.number for one in state.open] == [record.number]
+        finish(state, record)
+    ask(state, second)  # the search continues without a gap in its numbers
+    finish(state, second)
+    assert [one.number for one in state.records] == [0, 1]
+    assert [one.number for one in state.ranked] == [0, 1]
+    assert [one.number for one in state.finished] == [0, 1, FIRST_RETRAINED, FIRST_RETRAINED + 1]
+    assert state.asked == len(state.counted) == 2
+    assert state.hashes == {"search 0": 0, "search 1": 1}
+    assert state.retrained_hashes == {"fresh": FIRST_RETRAINED, "search 0": FIRST_RETRAINED + 1}
+    assert [one.number for one in state.restored(lambda _: {})] == [0, 1]
+    assert [one.number for one in state.alike(0.0)] == [FIRST_RETRAINED]
+
+
+def test_the_end_of_a_retraining_is_not_the_end_of_the_search() -> None:
+    """A stopped confirmation leaves a completed study completed."""
+    state = started()
+    for retrains, total, end in ((None, 5, StudyEnd.COMPLETED), ("confirmation of s", 15, StudyEnd.STOPPED)):
+        state.apply(RunStarted(pid=1, host="h", versions={}, total=total, retrains=retrains))
+        state.apply(RunEnded(end=end, retrains=retrains))
+    assert (state.end, state.total) == (StudyEnd.COMPLETED, 5)
+    assert state.retraining is not None
+    assert state.retraining.retrains == "confirmation of s"
+    assert state.retraining_ended is not None
+    assert state.retraining_ended.end is StudyEnd.STOPPED
 
 
 def test_attempts_that_ended_are_kept_in_the_order_of_their_ends() -> None:

@@ -1,15 +1,28 @@
-"""The commands `scalecore report`, which runs the analysis `report`, and `scalecore import`."""
+"""The commands `scalecore report`, which runs the analysis `report`, `confirm` and `import`."""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from scalecore.api.commands import NewPath, analyze, plugin_options, warn_removed
+from scalecore.api.commands import (
+    NewPath,
+    analyze,
+    end_early,
+    opened_study,
+    plugin_options,
+    retraining_options,
+    study_argument,
+    warn_removed,
+)
 from scalecore.api.errors import ExitCode
+
+if TYPE_CHECKING:
+    from scalecore.api.analysis import TrainingContext
 
 
 @click.command()
@@ -105,3 +118,39 @@ def import_results(
         click.echo("\n".join(importing.imported_lines(imported)))
     if all(one.verdict == "refused" for one in imported.verdicts):
         sys.exit(ExitCode.REFUSED)
+
+
+@click.command()
+@study_argument
+@click.option(
+    "--top", type=click.IntRange(min=1), default=3, show_default=True, help="Number of best trials to retrain."
+)
+@click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="Fresh seeds per trial.")
+@click.option("--test", is_flag=True, help="Also evaluate the replicates on test data, counted as one opening.")
+@retraining_options
+def confirm(study: Path, top: int, seeds: int, test: bool, how: TrainingContext) -> None:
+    """Retrain the best trials of a STUDY on fresh seeds and test whether they differ.
+
+    STUDY is the study's folder or its experiment file. The best value of a search is optimistic, because it was
+    selected from many noisy values. The replicates measure this optimism and the variation between seeds, and test
+    whether the best trial is significantly better than the others. They run like trials but do not count as trials of
+    the search. After an interruption, or with more seeds or trials, the command trains only the missing replicates.
+
+    \b
+    Exit codes: 0 completed, 2 bad command line, 3 plugin, 4 data, 5 refused, 6 failed, 7 stopped, 8 time limit.
+
+    \b
+    Examples:
+      scalecore confirm studies/spy-2m-h1
+      scalecore confirm studies/spy-2m-h1 --top 2 --seeds 10 --test
+    """
+    from scalecore_analysis.confirmation.confirm import confirm as run
+    from scalecore_analysis.confirmation.text import report_lines
+
+    with opened_study(study, how) as found:
+        done = run(found, top=top, seeds=seeds, test=test)
+    if done.content is None:
+        end_early(done.end)
+    else:
+        click.echo("\n".join(report_lines(done.content)))
+        click.echo(f"results: {done.folder}")

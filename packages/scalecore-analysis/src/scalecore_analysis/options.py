@@ -10,7 +10,9 @@ from scalecore.api.options import ExistingFile, option
 __all__ = [
     "CalibrationOptions",
     "CompareOptions",
+    "ConfirmOptions",
     "CoverageOptions",
+    "CrossBudgetOptions",
     "PowerOptions",
     "ReportOptions",
     "ResultsOptions",
@@ -72,6 +74,21 @@ class CompareOptions:
         help="Differences that are refused otherwise: other targets, other labels of one target, other objectives.",
     )
     figures: Figures = option(factory=list, help=FIGURES)
+
+
+@frozen(kw_only=True)
+class ConfirmOptions:
+    """`scalecore analyze confirm`, and `confirm:` in the experiment file."""
+
+    top: Annotated[int, Ge(1)] = option(3, help="Number of best trials to retrain.")
+    seeds: Annotated[int, Ge(1), Le(1000)] = option(5, help="Fresh seeds per trial.")
+
+
+@frozen(kw_only=True)
+class CrossBudgetOptions:
+    """`scalecore analyze cross-budget`."""
+
+    seeds: Annotated[int, Ge(2), Le(100)] = option(3, help="Fresh seeds for each configuration at each budget.")
 
 
 @frozen(kw_only=True)

@@ -9,7 +9,9 @@ from scalecore.api.components import AnalysisRecord
 from scalecore_analysis.options import (
     CalibrationOptions,
     CompareOptions,
+    ConfirmOptions,
     CoverageOptions,
+    CrossBudgetOptions,
     PowerOptions,
     ReportOptions,
     ResultsOptions,
@@ -30,6 +32,18 @@ def _compare(options: CompareOptions) -> Analysis:
     from scalecore_analysis.compare import CompareAnalysis
 
     return CompareAnalysis(options)
+
+
+def _confirm(options: ConfirmOptions) -> Analysis:
+    from scalecore_analysis.confirmation.analysis import ConfirmAnalysis
+
+    return ConfirmAnalysis(options)
+
+
+def _cross_budget(options: CrossBudgetOptions) -> Analysis:
+    from scalecore_analysis.cross_budget import CrossBudget
+
+    return CrossBudget(options)
 
 
 def _coverage(options: CoverageOptions) -> Analysis:
@@ -94,6 +108,19 @@ def scalecore_analyses() -> list[AnalysisRecord]:
             summary="Measure the calibration of a trial's probabilities, and whether a calibrator improves it.",
             options=CalibrationOptions,
             factory=_calibration,
+        ),
+        AnalysisRecord(
+            name="confirm",
+            summary="Retrain the best trials on fresh seeds and test whether they differ.",
+            options=ConfirmOptions,
+            factory=_confirm,
+        ),
+        AnalysisRecord(
+            name="cross-budget",
+            summary="Train each budget's best configuration at every budget and test whether the ranking carries over.",
+            options=CrossBudgetOptions,
+            factory=_cross_budget,
+            studies=2,
         ),
         AnalysisRecord(
             name="scaling-law",

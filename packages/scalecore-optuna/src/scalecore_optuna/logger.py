@@ -53,7 +53,7 @@ class OptunaLogger(Logger):
             self.trial_finished(record, study)
 
     def trial_finished(self, record: TrialRecord, study: StudyView) -> None:
-        if record.number in self._numbers:
+        if record.retrained or record.number in self._numbers:
             return
         distributions = stored_distributions(record, study, self._distributions)
         trial = stored_trial(record, distributions, metric=study.experiment["objective"]["metric"])

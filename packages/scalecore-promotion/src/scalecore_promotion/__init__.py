@@ -1,1 +1,1 @@
-"""Work after a search: confirm, evaluate, predict. The entry point is `scalecore_promotion.plugin`."""
+"""Work after a search: evaluate a trial on test data, predict."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from scalecore.api import formatting
 from scalecore.api.data_report import DataReport
+from scalecore.api.engine import opened_text
 from scalecore_promotion.threshold import results_from, threshold_from
 from scalecore_promotion.threshold_text import threshold_lines, threshold_section
 
@@ -127,16 +128,6 @@ def _shown(test: Mapping[str, Any]) -> list[str]:
     metrics, more = test["metrics"], {*test["intervals"], "val_training_loss"}
     own = [name for name, value in metrics.items() if isinstance(value, float) and name not in more]
     return [name for name in (*SHOWN, *own) if metrics.get(name) is not None]
-
-
-def opened_text(openings: Sequence[Mapping[str, Any]]) -> str:
-    """How often the test data of a study was opened, and the consequence."""
-    if len(openings) == 1:
-        return "The test data was opened once, for this result."
-    return (
-        f"The test data has been opened {len(openings)} times. A choice based on an earlier opening makes later "
-        "results optimistic; only the first opening is certainly unbiased."
-    )
 
 
 def _results(evaluation: Mapping[str, Any]) -> list[str]:

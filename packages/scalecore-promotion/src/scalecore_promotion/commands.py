@@ -1,52 +1,24 @@
-"""The commands `scalecore confirm`, `evaluate` and `predict`, which follow a search."""
+"""The commands `scalecore evaluate` and `predict`, which follow a search."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
 import click
 
-from scalecore.api.commands import NewPath, plugin_options, study_argument, warn_removed
+from scalecore.api.commands import (
+    NewPath,
+    end_early,
+    opened_study,
+    plugin_options,
+    retraining_options,
+    study_argument,
+)
 
 if TYPE_CHECKING:
     from scalecore.api.analysis import TrainingContext
-    from scalecore.api.trials import StudyEnd
-    from scalecore_promotion.open_study import OpenStudy
     from scalecore_promotion.threshold import Criterion
-
-
-def _retraining_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of a command that retrains trials, and pass them as `how: TrainingContext`."""
-
-    @wraps(function)
-    def command(
-        *,
-        no_plugins: bool,
-        block: tuple[str, ...],
-        allow_changed_code: bool,
-        quiet: bool,
-        verbose: bool,
-        **rest: Any,
-    ) -> None:
-        from scalecore.api.analysis import TrainingContext
-
-        how = TrainingContext(
-            registry={"no_plugins": no_plugins, "block": list(block)},
-            verbosity=-1 if quiet else 1 if verbose else 0,
-            allow_changed_code=allow_changed_code,
-        )
-        function(how=how, **rest)
-
-    verbose = click.option("-v", "--verbose", is_flag=True, help="Print every epoch.")
-    quiet = click.option("-q", "--quiet", is_flag=True, help="Print the result, warnings and errors only.")
-    text = "Train although the code has changed since the study."
-    code = click.option("--allow-changed-code", is_flag=True, help=text)
-    return plugin_options(code(quiet(verbose(command))))
 
 
 @click.command()
@@ -64,7 +36,7 @@ def _retraining_options(function: Callable[..., None]) -> Callable[..., None]:
     show_default=True,
     help="Binary targets: choose the decision threshold with the largest value of this on validation windows.",
 )
-@_retraining_options
+@retraining_options
 def evaluate(
     study: Path,
     trial: int | None,
@@ -91,52 +63,16 @@ def evaluate(
       scalecore evaluate studies/spy-2m-h1 --split val_from=2020-01-02 --split test_from=2022-01-03
     """
     from scalecore_promotion.card import summary_lines
-    from scalecore_promotion.evaluate import Wanted
+    from scalecore_promotion.evaluate import EvaluationRequest
     from scalecore_promotion.evaluate import evaluate as run
 
-    with _opened(study, how) as found:
-        done = run(found, Wanted(trial=trial, seed=seed, epochs=epochs, split=split, threshold=threshold))
+    with opened_study(study, how) as found:
+        done = run(found, EvaluationRequest(trial=trial, seed=seed, epochs=epochs, split=split, threshold=threshold))
     if done.evaluation is None:
-        _end_early(done.end)
+        end_early(done.end)
     else:
         click.echo("\n".join(summary_lines(done.evaluation)))
         click.echo(f"model: {done.folder}")
-
-
-@click.command()
-@study_argument
-@click.option(
-    "--top", type=click.IntRange(min=1), default=3, show_default=True, help="Number of best trials to retrain."
-)
-@click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="Fresh seeds per trial.")
-@click.option("--test", is_flag=True, help="Also evaluate the replicates on test data, counted as one opening.")
-@_retraining_options
-def confirm(study: Path, top: int, seeds: int, test: bool, how: TrainingContext) -> None:
-    """Retrain the best trials of a STUDY on fresh seeds and test whether they differ.
-
-    STUDY is the study's folder or its experiment file. The best value of a search is optimistic, because it was
-    selected from many noisy values. The replicates measure this optimism and the variation between seeds, and test
-    whether the best trial is significantly better than the others. They run like trials but do not count as trials of
-    the search. After an interruption, or with more seeds or trials, the command trains only the missing replicates.
-
-    \b
-    Exit codes: 0 completed, 2 bad command line, 3 plugin, 4 data, 5 refused, 6 failed, 7 stopped, 8 time limit.
-
-    \b
-    Examples:
-      scalecore confirm studies/spy-2m-h1
-      scalecore confirm studies/spy-2m-h1 --top 2 --seeds 10 --test
-    """
-    from scalecore_promotion.confirm import confirm as run
-    from scalecore_promotion.confirmation_text import report_lines
-
-    with _opened(study, how) as found:
-        done = run(found, top=top, seeds=seeds, test=test)
-    if done.content is None:
-        _end_early(done.end)
-    else:
-        click.echo("\n".join(report_lines(done.content)))
-        click.echo(f"results: {done.folder.path}")
 
 
 @click.command()
@@ -204,24 +140,3 @@ def predict(
     write_table(table, output)
     first, newest = (stamp(moment) for moment in table["time"].to_numpy()[[0, -1]])
     click.echo(f"{len(table):,} predictions, {first} to {newest}: {output}")
-
-
-@contextmanager
-def _opened(study: Path, how: TrainingContext) -> Iterator[OpenStudy]:
-    from scalecore.api.engine import find_study
-    from scalecore.api.trials import StudyEnd
-    from scalecore_promotion.measure import Stopped
-    from scalecore_promotion.open_study import open_study
-
-    folder = find_study(study)
-    warn_removed([folder])
-    try:
-        with open_study(folder, how) as found:
-            yield found
-    except Stopped:
-        _end_early(StudyEnd.STOPPED)
-
-
-def _end_early(end: StudyEnd) -> NoReturn:
-    click.echo(f"{end}; run the same command again to resume")
-    sys.exit(end.exit_code)

@@ -11,15 +11,30 @@ from typing import Any
 import numpy as np
 from attrs import evolve, frozen
 
-from scalecore.api.engine import MODEL_FILE, MODEL_FORMAT, WEIGHTS_FILE, MeasuredOnTestData, Plan, Runtime
+from scalecore.api.attempts import AttemptFolder
+from scalecore.api.engine import (
+    MODEL_FILE,
+    MODEL_FORMAT,
+    WEIGHTS_FILE,
+    ElsewhereFolder,
+    MeasuredOnTestData,
+    OpenStudy,
+    Plan,
+    Runtime,
+    Wanted,
+    is_measured,
+    measure,
+    refuse_without_weights,
+    rules_on,
+    train_wanted,
+)
 from scalecore.api.errors import ExperimentError, RefusedError, StudyError
 from scalecore.api.files import plain, read_json, replacing, utc_now, write_json, write_text
 from scalecore.api.predictions import Predictions, checksum, read_calibrator, read_predictions
-from scalecore.api.trials import StudyEnd, TrialRecord, TrialState
+from scalecore.api.statistics import mean_interval
+from scalecore.api.studies import StudyFolder
+from scalecore.api.trials import Origin, StudyEnd, TrialRecord, TrialState
 from scalecore_promotion.card import card
-from scalecore_promotion.measure import measure, test_baselines
-from scalecore_promotion.open_study import OpenStudy
-from scalecore_promotion.retrain import Retrained, RetrainFolder, Retraining, retrain
 from scalecore_promotion.threshold import (
     Criterion,
     DecisionThreshold,
@@ -28,13 +43,14 @@ from scalecore_promotion.threshold import (
     criteria_shown,
     threshold_results,
 )
+from scalecore_torch.api import TorchSpec
 
 EVALUATION_FILE = "evaluation.json"
 CARD_FILE = "model_card.md"
 
 
 @frozen(kw_only=True)
-class Wanted:
+class EvaluationRequest:
     """The trial, and the only settings that may differ from it (guard G15)."""
 
     trial: int | None = None
@@ -55,46 +71,65 @@ class Evaluated:
     evaluation: Mapping[str, Any] | None = None
 
 
-def evaluate(study: OpenStudy, wanted: Wanted) -> Evaluated:
+def evaluate(study: OpenStudy, wanted: EvaluationRequest) -> Evaluated:
     """Train, store the model, open the test data, evaluate, write the card. Skips steps that an earlier call finished.
 
     Raises `RefusedError` for a trial that did not complete, `StudyError` if its training fails.
     """
-    study.refuse_without_weights("evaluate")
+    refuse_without_weights(study, "evaluate")
     trial = _trial(study, wanted.trial)
     plan, runtime = _plan(study, trial, wanted)
-    retraining = Retraining(
-        trial=trial,
+    final = Wanted(
+        origin=Origin(kind="final", label=f"trial {trial.number}, retrained"),
+        architecture=trial.architecture,
         hyperparameters=_hyperparameters(plan, trial, wanted.epochs),
+        trial=trial.number,
         seed=trial.seed if wanted.seed is None and not wanted.split and wanted.epochs is None else wanted.seed,
-        label=f"trial {trial.number}, retrained",
     )
-    _, identity = retraining.identity(study, plan)
+    _, identity = final.identity(study, plan)
     name = f"trial_{trial.number:04d}" + ("" if identity == trial.hash else f"-{identity[:8]}")
     path = study.folder.promoted / name
-    folder = RetrainFolder(path, prepared=path / "data" if wanted.split else study.folder.data)
+    folder = study.folder
+    path.mkdir(parents=True, exist_ok=True)
     if wanted.split:
-        path.mkdir(parents=True, exist_ok=True)
+        folder = ElsewhereFolder(study.folder.path, prepared=path / "data")
         plan.write_data(folder.data)
-    title = f"retraining of trial {trial.number} of {plan.resolved.experiment.name}"
-    retrained = retrain(study, [retraining], folder=folder, plan=plan, runtime=runtime, title=title)
-    record = retrained.records.get(identity)
-    if record is None:
-        return Evaluated(folder=path, end=retrained.end)
-    if record.state is not TrialState.COMPLETED:
-        raise StudyError(f"retraining of trial {trial.number} ended as {record.state}: {record.reason}")
-    measured = measure(study, retrained, [record], plan=plan, by=f"evaluate, trial {trial.number}")[identity]
-    evaluation = _evaluation(study, retrained, record, plan=plan, trial=trial, measured=measured)
-    model = _model(study, retrained, record, plan=plan, trial=trial) | {"probe": measured.probe}
-    calibrator = read_calibrator(study.folder.path, trial=trial.number, identity=record.hash)
+    record: TrialRecord | None = None
+    if (path / MODEL_FILE).is_file() and is_measured(study, identity, place=path):
+        model = read_json(path / MODEL_FILE)
+        evaluation = {**read_json(path / EVALUATION_FILE), "openings": study.openings()}
+    else:
+        title = f"retraining of trial {trial.number} of {plan.resolved.experiment.name}"
+        trained = train_wanted(
+            study,
+            [final],
+            title=title,
+            plan=plan,
+            runtime=runtime,
+            folder=folder,
+            keep_weights=True,
+            weights_for=[identity],
+        )
+        record = trained.records.get(identity)
+        if record is None or trained.end is not StudyEnd.COMPLETED:
+            return Evaluated(folder=path, end=trained.end)
+        if record.state is not TrialState.COMPLETED:
+            raise StudyError(f"retraining of trial {trial.number} ended as {record.state}: {record.reason}")
+        by = f"evaluate, trial {trial.number}"
+        measured = measure(study, [record], plan=plan, folder=folder, place=path, by=by)[identity]
+        evaluation = _evaluation(study, record, plan=plan, trial=trial, measured=measured, folder=folder, place=path)
+        model = _model(study, record, plan=plan, trial=trial, folder=folder, place=path) | {"probe": measured.probe}
+    calibrator = read_calibrator(study.folder.path, trial=trial.number, identity=identity)
     model["calibrator"] = calibrator.to_json() if calibrator is not None else None
-    decided = _threshold(evaluation, trained=folder.path, place=path, plan=plan, criterion=wanted.threshold)
+    decided = _threshold(evaluation, trained=study.folder.path, place=path, plan=plan, criterion=wanted.threshold)
     if decided is not None:
         model["threshold"], evaluation["threshold"] = (one.to_json() for one in decided)
     write_json(path / EVALUATION_FILE, evaluation)
     write_text(path / CARD_FILE, card(model, evaluation, data=plan.data))
     # Written last: this file marks a complete folder.
     write_json(path / MODEL_FILE, model)
+    if record is not None:
+        folder.weights(record.number).unlink(missing_ok=True)  # the model has them
     return Evaluated(folder=path, end=StudyEnd.COMPLETED, evaluation=evaluation)
 
 
@@ -115,7 +150,7 @@ def _trial(study: OpenStudy, number: int | None) -> TrialRecord:
     return known[number]
 
 
-def _plan(study: OpenStudy, trial: TrialRecord, wanted: Wanted) -> tuple[Plan, Runtime]:
+def _plan(study: OpenStudy, trial: TrialRecord, wanted: EvaluationRequest) -> tuple[Plan, Runtime]:
     """The study's plan with the requested split, and the micro-batch that the trial ended with."""
     for text in wanted.split:
         if "=" not in text:
@@ -138,21 +173,20 @@ def _hyperparameters(plan: Plan, trial: TrialRecord, epochs: int | None) -> Mapp
 
 
 def _model(
-    study: OpenStudy, retrained: Retrained, record: TrialRecord, *, plan: Plan, trial: TrialRecord
+    study: OpenStudy, record: TrialRecord, *, plan: Plan, trial: TrialRecord, folder: StudyFolder, place: Path
 ) -> dict[str, Any]:
     """The content of `model.json` without its probe; the weights are in the folder when this returns."""
-    path = retrained.folder.path
-    trained, kept = retrained.weights(record), path / WEIGHTS_FILE
+    trained, kept = folder.weights(record.number), place / WEIGHTS_FILE
     with replacing(kept) as temporary:
         try:
             os.link(trained, temporary)  # no second copy on the disk, if the file system supports hard links
         except OSError:
             shutil.copyfile(trained, temporary)
-    spec, data = retrained.spec(record), plan.data.plain()
+    spec, data = _trained_spec(folder, record), plan.data.plain()
     given = spec.plain()
     plugins = [Path(file) for file in given["registry"].get("files", ())]
     for file in plugins:
-        shutil.copyfile(file, path / file.name)
+        shutil.copyfile(file, place / file.name)
     content: dict[str, Any] = {
         "format": MODEL_FORMAT if data["target_scale"] is not None else 1,
         "name": f"{plan.resolved.experiment.name}, trial {trial.number}",
@@ -199,15 +233,16 @@ def _model(
 
 def _evaluation(
     study: OpenStudy,
-    retrained: Retrained,
     record: TrialRecord,
     *,
     plan: Plan,
     trial: TrialRecord,
     measured: MeasuredOnTestData,
+    folder: StudyFolder,
+    place: Path,
 ) -> dict[str, Any]:
     """The content of `evaluation.json`: test and validation results, baselines, and the openings of the test data."""
-    predictions = read_predictions(retrained.folder.path / measured.predictions.file)
+    predictions = read_predictions(place / measured.predictions.file)
     result: dict[str, Any] = plain(
         {
             "study": plan.resolved.experiment.name,
@@ -227,7 +262,7 @@ def _evaluation(
                 "windows": len(predictions),
                 "part": plan.data.parts["test"].plain(),
                 "seen_in_search": _seen_in_search(study, predictions),
-                "baselines": test_baselines(plan, predictions, data=retrained.folder.data),
+                "baselines": _test_baselines(plan, predictions, data=folder.data),
             },
             "openings": study.openings(),
         }
@@ -240,7 +275,7 @@ def _threshold(
 ) -> tuple[DecisionThreshold, ThresholdResults] | None:
     """The decision threshold of a binary target, and its results; None for other tasks.
 
-    `trained` is the folder with the validation predictions of the training, `place` that of the model.
+    `trained` is the study's folder, with the validation predictions of the training, `place` that of the model.
     """
     kept = evaluation["validation"].get("predictions")
     if plan.data.task != "binary" or kept is None:
@@ -259,3 +294,22 @@ def _seen_in_search(study: OpenStudy, predictions: Predictions) -> int:
     times = np.load(folder / "times.npy", allow_pickle=False)
     rows = np.concatenate([np.load(folder / f"{part}.npy", allow_pickle=False) for part in ("train", "val")])
     return int(np.isin(predictions.times, times[rows]).sum())
+
+
+def _test_baselines(plan: Plan, predictions: Predictions, *, data: Path) -> list[dict[str, Any]]:
+    """`rules_on` the test windows of `predictions`; `less` is model loss minus baseline loss, paired by window, with
+    its 95 % confidence interval."""
+    result = []
+    for one, theirs in rules_on(plan, predictions.rows, data=data):
+        row = one.report().plain() | {"less": None, "less_interval": None}
+        if theirs is not None:
+            less = predictions.losses() - theirs
+            interval = mean_interval(less, overlap=plan.data.target.overlap)
+            row |= {"less": float(less.mean()), "less_interval": None if interval is None else interval.plain()}
+        result.append(row)
+    return result
+
+
+def _trained_spec(folder: StudyFolder, record: TrialRecord) -> TorchSpec:
+    """The spec of the last attempt of a training."""
+    return AttemptFolder(folder.attempt(record.number, len(record.attempts) - 1)).read_own_spec(TorchSpec)

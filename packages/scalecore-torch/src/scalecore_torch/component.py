@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from scalecore.api.plan_report import PlanReport
     from scalecore.api.readings import Device, Finding
     from scalecore_torch.spec import TorchSpec
+    from scalecore_torch.training.policies import Evaluation
 
 WEIGHT_BYTES = 4
 """Bytes per parameter; a checkpoint also contains the optimizer's state."""
@@ -148,6 +149,14 @@ class TorchTrainer:
             compiled=None if compiled is None else str(compiled),
             own=self.own if self.own.parts else None,
         )
+
+    def evaluation_spec(self, trained: Path, *, precision: Evaluation | None) -> TorchSpec:
+        from scalecore.api.attempts import AttemptFolder
+        from scalecore_torch.spec import TorchSpec
+
+        spec = AttemptFolder(trained).read_own_spec(TorchSpec)
+        # Files of code by import path may have moved.
+        return evolve(spec, evaluation=precision or "fp32", own=self.own if self.own.parts else None)
 
     def forecast(self, context: ForecastContext) -> MemoryForecast:
         from scalecore_torch.memory.forecast import TorchForecast

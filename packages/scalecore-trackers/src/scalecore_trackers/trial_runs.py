@@ -58,7 +58,7 @@ class TrialRuns(Logger, ABC):
         """Whether the run of a finished trial exists and is complete."""
 
     def study_started(self, study: StudyView) -> None:
-        for record in study.trials:
+        for record in (*study.trials, *study.confirmations, *study.finals):
             self.write_trial(record, study)
 
     def trial_started(self, number: int, proposal: Proposal, study: StudyView) -> None:

@@ -10,15 +10,14 @@ import numpy.typing as npt
 from attrs import frozen
 
 from scalecore.api.errors import DataError
-from scalecore.api.predictions import Predictions, checksum, trial_predictions
+from scalecore.api.predictions import Predictions, trial_predictions
 from scalecore.api.statistics import MIN_SEEDS
-from scalecore.api.studies import StudyFolder
-from scalecore.api.trials import StudyView, TrialRecord, best_first
+from scalecore.api.trials import TrialRecord, best_first
 from scalecore_analysis.comparing.contributions import contributions
 from scalecore_analysis.comparing.profile import Profile
 from scalecore_analysis.runs import configurations, metric_of
 
-__all__ = ["Represented", "Times", "common_times", "labels_differ", "predictions_of", "represented"]
+__all__ = ["Represented", "Times", "common_times", "labels_differ", "represented"]
 
 Floats = npt.NDArray[np.float64]
 Times = npt.NDArray[np.datetime64]
@@ -103,26 +102,13 @@ def labels_differ(one: Represented, other: Represented, times: Times) -> int:
     return int((ours.astype(np.float32) != theirs.astype(np.float32)).sum())
 
 
-def predictions_of(study: StudyView, record: TrialRecord) -> Predictions | None:
-    """The stored predictions of a trial or confirmation; None if there are none.
-
-    Version 0.1 trained confirmations in folders inside the study's folder.
-    """
-    kept, folder = record.predictions, StudyFolder(study.folder)
-    for one in (folder, *folder.retrainings()):
-        path = one.path / kept.file if kept is not None else None
-        if kept is not None and path is not None and path.is_file() and checksum(path) == kept.sha256:
-            return trial_predictions(one.path, record)
-    return trial_predictions(study.folder, record)
-
-
 def _with_predictions(
     profile: Profile, trial: TrialRecord, runs: Sequence[TrialRecord], values: Sequence[float], *, fresh: bool
 ) -> Represented:
     reason, found = None, []
     for run in runs:
         try:
-            predictions = predictions_of(profile.study, run)
+            predictions = trial_predictions(profile.study.folder, run)
         except DataError as error:
             reason = str(error)
             continue

@@ -8,9 +8,8 @@ import numpy as np
 from attrs import frozen
 
 from scalecore.api.errors import DataError
-from scalecore.api.predictions import Predictions, checksum, trial_predictions
+from scalecore.api.predictions import Predictions, trial_predictions
 from scalecore.api.statistics import mean_errors
-from scalecore.api.studies import StudyFolder
 from scalecore.api.trials import StudyView, TrialRecord
 from scalecore_analysis.runs import Configuration, configurations
 from scalecore_analysis.scaling.budgets import chosen_of
@@ -64,12 +63,8 @@ def _predictions(study: StudyView, chosen: Configuration) -> list[Predictions]:
 
 
 def _stored(study: StudyView, record: TrialRecord) -> Predictions | None:
-    """The stored predictions of a trial or confirmation. Version 0.1 trained confirmations in folders inside."""
-    kept, folder = record.predictions, StudyFolder(study.folder)
-    if kept is None:
+    """The stored predictions of a trial or confirmation; None if they are missing or damaged."""
+    try:
+        return trial_predictions(study.folder, record)
+    except DataError:
         return None
-    for one in (folder, *folder.retrainings()):
-        path = one.path / kept.file
-        if path.is_file() and checksum(path) == kept.sha256:
-            return trial_predictions(one.path, record)
-    return None

@@ -23,7 +23,7 @@ from scalecore.planning.time_estimates import forecast
 from scalecore.plugins.registry import Registry, load_registry
 from scalecore.store.disk import explained
 from scalecore.store.event_lines import event_of
-from scalecore.store.events import AskedFor, Event, ImportedTrial, MeasuredOnTestData, OpenedTestData, Repaired
+from scalecore.store.events import Event, ImportedTrial, MeasuredOnTestData, OpenedTestData, Repaired
 from scalecore.store.identity import by_name, trial_content, trial_hash, trial_seed
 from scalecore.store.journal import Journal
 from scalecore.store.kept_model import MODEL_FILE, MODEL_FORMAT, WEIGHTS_FILE, checked_weights, model_content
@@ -32,10 +32,17 @@ from scalecore.store.layout import find_study, has_begun, output_folder
 from scalecore.store.lock import StudyLock
 from scalecore.store.state import StudyState, read_state
 from scalecore.store.study_device import StudyDevice, kind_of, missing_device
-from scalecore.study.driver import Driver
+from scalecore.study.measure import (
+    EvaluationStopped,
+    is_measured,
+    measure,
+    opened_text,
+    refuse_without_weights,
+    rules_on,
+    test_predictions_file,
+)
+from scalecore.study.open_study import OpenStudy, open_study
 from scalecore.study.run import (
-    begin,
-    end_orphans,
     locked_folder,
     refuse_another_experiment,
     refuse_changed_code,
@@ -43,41 +50,40 @@ from scalecore.study.run import (
     refuse_findings,
 )
 from scalecore.study.running_trial import run_alone
-from scalecore.study.session import Session
 from scalecore.study.stop_requests import StopRequests
+from scalecore.study.wanted import ElsewhereFolder, Wanted, train_wanted
 
 __all__ = [
     "MODEL_FILE",
     "MODEL_FORMAT",
     "WEIGHTS_FILE",
-    "AskedFor",
     "CampaignIndex",
     "CountedFamily",
-    "Driver",
+    "ElsewhereFolder",
+    "EvaluationStopped",
     "Event",
     "ImportedTrial",
     "Journal",
     "MeasuredOnTestData",
     "Move",
+    "OpenStudy",
     "OpenedTestData",
     "Plan",
     "Registry",
     "Repaired",
     "ResolvedComponent",
     "Runtime",
-    "Session",
     "StopRequests",
     "StudyDevice",
     "StudyLock",
     "StudyState",
-    "begin",
+    "Wanted",
     "build_plan",
     "by_name",
     "checked_weights",
     "content_hash",
     "create",
     "dump",
-    "end_orphans",
     "event_of",
     "executor_context",
     "explained",
@@ -86,25 +92,33 @@ __all__ = [
     "forecast",
     "grid_options",
     "has_begun",
+    "is_measured",
     "kind_of",
     "load_registry",
     "load_resolved",
     "load_stored",
     "locked_folder",
+    "measure",
     "missing_device",
     "model_content",
     "move_of",
     "of_plugin",
+    "open_study",
+    "opened_text",
     "output_folder",
     "read_state",
     "refuse_another_experiment",
     "refuse_changed_code",
     "refuse_changed_data",
     "refuse_findings",
+    "refuse_without_weights",
+    "rules_on",
     "run_alone",
     "standalone_component",
     "state_of",
     "structured",
+    "test_predictions_file",
+    "train_wanted",
     "trial_content",
     "trial_hash",
     "trial_seed",

@@ -181,10 +181,17 @@ def shape(architecture: Architecture) -> str:
     return f"{dimensions} params={parameters(architecture.num_parameters)}".strip()
 
 
-def trial_line(record: TrialRecord, *, metric: str, best: TrialRecord | None, varied: Mapping[str, Any]) -> str:
-    """Format a finished trial; `varied` contains the names of the search space."""
+def trial_line(
+    record: TrialRecord,
+    *,
+    metric: str,
+    best: TrialRecord | None,
+    varied: Mapping[str, Any],
+    label: str | None = None,
+) -> str:
+    """Format a finished trial; `varied` contains the names of the search space, `label` replaces its number."""
     shown = {name: record.hyperparameters[name] for name in varied if name in record.hyperparameters}
-    line = f"trial {record.number}  {shape(record.architecture)} {settings(shown)}".rstrip()
+    line = f"{label or f'trial {record.number}'}  {shape(record.architecture)} {settings(shown)}".rstrip()
     if record.state is TrialState.COMPLETED:
         line += f" -> {metric}={number(record.value)}"
     else:

@@ -28,6 +28,7 @@ __all__ = [
     "CompileRule",
     "Conventions",
     "LossContext",
+    "SupportsEvaluation",
     "SupportsFurtherHyperparameters",
     "Trainer",
     "TrainingChoices",
@@ -86,6 +87,17 @@ class SupportsFurtherHyperparameters(Protocol):
 
         `given` maps names to values or bounds: hyper-parameters of the experiment file that neither the trainer nor the
         model family declares.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsEvaluation(Protocol):
+    """Required of a `Trainer` whose record says `keeps_weights`: a trained model can be evaluated on test data."""
+
+    def evaluation_spec(self, trained: Path, *, precision: Literal["fp32", "tf32"] | None) -> AttemptSpec:
+        """Return the spec of the finished attempt in the folder `trained`, to be evaluated in the precision of its
+        record (`ComputePolicy.evaluation`). The driver sets mode, part, weights, data and device.
         """
         ...
 

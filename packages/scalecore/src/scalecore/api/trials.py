@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from scalecore.api.plan_report import PlanReport  # noqa: TC004  # imports this module
 
 __all__ = [
+    "FIRST_RETRAINED",
     "Epoch",
     "Note",
     "Origin",
@@ -38,6 +39,7 @@ __all__ = [
     "Progress",
     "Proposal",
     "RestoredTrial",
+    "Retraining",
     "StudyEnd",
     "StudyView",
     "TrialRecord",
@@ -79,6 +81,10 @@ class StudyEnd(StrEnum):
 OriginKind = Literal["forced", "startup", "sampled", "redirected", "replicate", "transfer", "final", "imported"]
 """A `replicate` repeats a trial with a fresh seed, a `transfer` trains the best configuration of another budget, and a
 `final` trial is the one that `scalecore evaluate` evaluates."""
+
+FIRST_RETRAINED = 1_000_000
+"""Trials from this number on were trained after the search. They do not count towards its total, and the strategy never
+receives them. The numbers of the search have no gaps, however often it is extended after a confirmation."""
 
 
 @frozen(kw_only=True)
@@ -193,6 +199,11 @@ class TrialRecord:
     versions: Mapping[str, str] = field(factory=dict)
 
     @property
+    def retrained(self) -> bool:
+        """True if the trial was trained after the search and does not belong to it."""
+        return self.number >= FIRST_RETRAINED
+
+    @property
     def collapsed(self) -> bool:
         """True if the model predicts a constant (guard G09)."""
         return _flagged(self.flags, "collapsed")
@@ -232,6 +243,18 @@ class Note:
 
 
 @frozen(kw_only=True)
+class Retraining:
+    """A run that trains given configurations instead of searching: confirmation, cross-budget, `scalecore evaluate`."""
+
+    title: str
+    total: int
+    """Number of wanted trainings, with those finished earlier."""
+    done: int = 0
+    end: StudyEnd | None = None
+    """How the run ended; `StudyView.end` is the end of the search."""
+
+
+@frozen(kw_only=True)
 class StudyView:
     """A read-only view of a study for loggers and analyses, sufficient to derive every file."""
 
@@ -243,9 +266,13 @@ class StudyView:
     """The plan: data, splits, baselines, architectures, forced trials, memory, versions."""
     total: int
     trials: Sequence[TrialRecord]
+    """Finished trials of the search."""
     confirmations: Sequence[TrialRecord] = ()
-    """Replicates: new training runs of searched configurations with other seeds, in the order of their ends. They have
-    separate numbers."""
+    """Finished trials on fresh seeds, with the origin `replicate` or `transfer`. They have separate numbers."""
+    finals: Sequence[TrialRecord] = ()
+    """Finished trials with the origin `final`: trained by `scalecore evaluate`."""
+    retraining: Retraining | None = None
+    """What a run trains after the search; None during the search, and for analyses."""
     running: Sequence[int] = ()
     duplicates_avoided: int = 0
     end: StudyEnd | None = None
@@ -278,6 +305,13 @@ class StudyView:
         if self.end is not None:
             return str(self.end)
         return "running" if self.runs or self.running else "interrupted"
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Finished and wanted trials of the current run: of the search, or of a retraining."""
+        if self.retraining is not None:
+            return self.retraining.done, self.retraining.total
+        return len(self.counted), self.total
 
     @property
     def counted(self) -> Sequence[TrialRecord]:

@@ -45,6 +45,8 @@ class ConsoleLogger(Logger):
         self._study: StudyView | None = None
         self._epochs: dict[int, Epoch] = {}
         """The last epoch of each running trial."""
+        self._labels: dict[int, str] = {}
+        """What a retrained trial repeats, by its number."""
         self._line_due = 0.0
 
     def study_started(self, study: StudyView) -> None:
@@ -55,6 +57,17 @@ class ConsoleLogger(Logger):
             from scalecore.builtin.live import LivePicture
 
             self._picture = LivePicture(self._stream)
+        if study.retraining is not None:
+            done, total = study.progress
+            finished = f", {done} already finished" if done else ""
+            trainings = "1 training" if total == 1 else f"{total} trainings"
+            self._print(f"{study.retraining.title}: {trainings}{finished}; results in {study.folder}")
+        else:
+            self._print_study(study)
+        if self._picture is not None:
+            self._picture.start(study)
+
+    def _print_study(self, study: StudyView) -> None:
         data, grid = study.plan.data, study.plan.architectures
         done = len(study.counted)
         self._print(
@@ -75,31 +88,32 @@ class ConsoleLogger(Logger):
         for finding in study.plan.findings:
             if finding.level != "ok":
                 self._print(f"{finding.level}: {finding.subject}: {finding.message}")
-        if self._picture is not None:
-            self._picture.start(study)
 
     def trial_started(self, number: int, proposal: Proposal, study: StudyView) -> None:
         self._study = study
         self._epochs.pop(number, None)
         if self._verbosity < 0:
             return
-        origin = proposal.origin.kind + (f" {proposal.origin.label}" if proposal.origin.label else "")
+        if study.retraining is not None:
+            self._labels[number] = proposal.origin.label or proposal.origin.kind
+        kind, label = proposal.origin.kind, None if study.retraining else proposal.origin.label
         shown = f"{formatting.shape(proposal.architecture)} {formatting.settings(proposal.hyperparameters)}".strip()
         if self._picture is None or self._verbosity > 0:
-            self._print(f"trial {number} of {study.total + len(study.left_out)} starts ({origin}): {shown}")
+            self._print(f"{self._counted(number)} starts ({kind}{f' {label}' if label else ''}): {shown}")
         if self._verbosity > 0 and proposal.origin.reason:
             self._print(f"  reason: {proposal.origin.reason}")
         self._line_due = time.monotonic() + self._options.every
         if self._picture is not None:
-            self._picture.trial_started(number, study)
+            self._picture.trial_started(number, study, label=self._labels.get(number))
 
     def epoch(self, number: int, epoch: Epoch) -> None:
         self._epochs[number] = epoch
         if self._picture is not None:
             self._picture.epoch(number, epoch)
         if self._verbosity > 0:
+            name = self._labels.get(number, f"trial {number}")
             self._print(
-                f"  trial {number} epoch {epoch['epoch']}: train_loss={formatting.number(epoch.get('train_loss'))} "
+                f"  {name} epoch {epoch['epoch']}: train_loss={formatting.number(epoch.get('train_loss'))} "
                 f"val_loss={formatting.number(epoch['val_loss'])} "
                 f"({epoch['train_seconds']:.1f} s)"
             )
@@ -114,13 +128,13 @@ class ConsoleLogger(Logger):
             return
         self._line_due = time.monotonic() + self._options.every
         last = self._epochs.get(progress.number)
-        facts = [formatting.best_so_far(self._study.best)]
+        facts = [] if self._study.retraining else [formatting.best_so_far(self._study.best)]
         if last is not None:
             facts.append(f"val_loss {formatting.number(last['val_loss'])}")
         facts.append(f"ETA {formatting.duration(progress.study_seconds_left)}")
         facts += [f"{name} {text}" for name, text in progress.readings.items()]
         self._print(
-            f"  trial {progress.number} of {self._study.total + len(self._study.left_out)}, {progress.phase}, "
+            f"  {self._counted(progress.number)}, {progress.phase}, "
             f"epoch {formatting.count_of(progress.epoch, progress.epochs)}, "
             f"step {formatting.count_of(progress.step, progress.steps_per_epoch)}; {', '.join(facts)}"
         )
@@ -133,7 +147,9 @@ class ConsoleLogger(Logger):
         if self._picture is not None:
             self._picture.trial_finished(record.number, study)
         metric = study.metric
-        self._print(formatting.trial_line(record, metric=metric, best=study.best, varied=study.plan.space))
+        best = None if record.retrained else study.best
+        label = record.origin.label if record.retrained else None
+        self._print(formatting.trial_line(record, metric=metric, best=best, varied=study.plan.space, label=label))
         for flag in record.flags:
             if flag.kind in SHOWN_FLAGS or (self._verbosity > 0 and flag.kind is not None):
                 self._print(f"  flag: {flag.text}")
@@ -144,6 +160,11 @@ class ConsoleLogger(Logger):
 
     def study_finished(self, study: StudyView) -> None:
         self.close()
+        if study.retraining is not None:
+            done, total = study.progress
+            text = END_TEXTS[study.retraining.end or StudyEnd.FAILED]
+            self._print(f"{study.retraining.title}, {done} of {total} trainings: {text}")
+            return
         end = study.end or StudyEnd.FAILED
         states = Counter(record.state for record in study.counted)
         counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "none finished"
@@ -173,6 +194,12 @@ class ConsoleLogger(Logger):
     def close(self) -> None:
         if self._picture is not None:
             self._picture.stop()
+
+    def _counted(self, number: int) -> str:
+        """The trial as lines begin with it."""
+        study = self._study
+        assert study is not None
+        return self._labels.get(number) or f"trial {number} of {study.total + len(study.left_out)}"
 
     def _print(self, text: str, *, level: str = "info") -> None:
         text = without_guards(text)

@@ -30,6 +30,8 @@ class FilesLogger(Logger):
         self._rewriting.changed(all_of_it=True)
 
     def trial_finished(self, record: TrialRecord, study: StudyView) -> None:
+        if record.retrained:  # the tables are those of the search
+            return
         self._unwritten.append(record)
         self._study = study
         self._trials.changed()

@@ -40,6 +40,7 @@ class _Row:
     """The state of a running trial."""
 
     heard: float
+    label: str
     progress: Progress | None = None
     epoch: Epoch | None = None
 
@@ -83,9 +84,9 @@ class LivePicture:
             )
             self._console.print("\n".join(broken), style=STYLES.get(level))
 
-    def trial_started(self, number: int, study: StudyView) -> None:
-        """Add a row for the trial."""
-        self._rows[number] = _Row(heard=time.monotonic())
+    def trial_started(self, number: int, study: StudyView, *, label: str | None = None) -> None:
+        """Add a row for the trial; `label` replaces its number."""
+        self._rows[number] = _Row(heard=time.monotonic(), label=label or f"trial {number}")
         self._draw(study)
 
     def epoch(self, number: int, epoch: Epoch) -> None:
@@ -95,7 +96,7 @@ class LivePicture:
 
     def progress(self, progress: Progress) -> None:
         """Update the row of a trial, the sensor readings and the ETA of the study."""
-        row = self._rows.setdefault(progress.number, _Row(heard=0.0))
+        row = self._rows.setdefault(progress.number, _Row(heard=0.0, label=f"trial {progress.number}"))
         row.progress, row.heard = progress, time.monotonic()
         self._latest = progress
         self._draw(self._study)
@@ -117,7 +118,7 @@ class LivePicture:
         assert study is not None
         # The bars must not be taller than the screen.
         shown = sorted(self._rows.items())[: max(1, self._console.height - 5)]
-        labels = ["study", *(f"trial {number}" for number, _ in shown)]
+        labels = ["study", *(row.label for _, row in shown)]
         bar = max(8, min(30, self._console.width // 5))
         # As narrow as possible: a terminal that is made narrower wraps long lines.
         table = Table.grid(padding=(0, 1))
@@ -125,7 +126,8 @@ class LivePicture:
         table.add_column(width=bar)
         room = self._console.width - max(map(len, labels)) - bar - 3
         table.add_column(no_wrap=True, overflow="ellipsis", max_width=max(1, room))
-        done = ProgressBar(total=max(1, study.total), completed=len(study.counted))
+        count, total = study.progress
+        done = ProgressBar(total=max(1, total), completed=count)
         table.add_row(Text(labels[0], style="bold"), done, self._study_text(study))
         for label, (_, row) in zip(labels[1:], shown, strict=True):
             table.add_row(label, ProgressBar(total=1.0, completed=_share(row.progress)), Text(_trial_text(row)))
@@ -138,7 +140,10 @@ class LivePicture:
         return Group(*parts, Text(""))
 
     def _study_text(self, study: StudyView) -> Text:
-        facts = [f"{len(study.counted)} of {study.total}", formatting.best_so_far(study.best)]
+        count, total = study.progress
+        facts = [f"{count} of {total}"]
+        if study.retraining is None:
+            facts.append(formatting.best_so_far(study.best))
         if self._latest is not None:
             facts.append(f"ETA {formatting.duration(self._latest.study_seconds_left)}")
         return Text(", ".join(facts))

@@ -47,6 +47,8 @@ class CsvLogger(Logger):
         self._rewriting.changed(all_of_it=True)
 
     def trial_finished(self, record: TrialRecord, study: StudyView) -> None:
+        if record.retrained:  # the table is that of the search
+            return
         self._new.append(_row(study, record))
         self._rewriting.changed()
 

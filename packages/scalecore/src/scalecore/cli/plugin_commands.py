@@ -26,7 +26,7 @@ GROUP = "scalecore.commands"
 PROVIDERS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "report": ("scalecore-analysis", "Write a report of a study: one page that opens offline."),
-        "confirm": ("scalecore-promotion", "Retrain the best trials with new seeds, and compare them."),
+        "confirm": ("scalecore-analysis", "Retrain the best trials with new seeds, and compare them."),
         "evaluate": ("scalecore-promotion", "Retrain a trial and evaluate it on the test set."),
         "predict": ("scalecore-promotion", "Apply a retrained model to new data."),
         "import": ("scalecore-analysis", "Warm-start a study from earlier results."),

@@ -47,9 +47,10 @@ def verify(study: Path, as_json: bool) -> None:
             with suppress(ExperimentError):
                 checks += verify_derived(read_study(folder))
         found[str(folder.path)] = checks
-        for retraining in folder.retrainings():
-            models = verify_model(retraining.path) if retraining.path.parent == folder.promoted else []
-            found[str(retraining.path)] = [*verify_study(retraining), *models]
+        for retraining in folder.journals_of_retrainings():
+            found[str(retraining.path)] = verify_study(retraining)
+        for model in folder.models():
+            found[str(model)] = [*found.get(str(model), []), *verify_model(model)]
     if as_json:
         plain = {path: [attrs.asdict(check) for check in checks] for path, checks in found.items()}
         click.echo(json.dumps(plain, indent=2))

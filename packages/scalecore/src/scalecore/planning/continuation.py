@@ -117,6 +117,8 @@ def misfits(state: StudyState, plan: Plan) -> dict[int, str]:
     feasible = {architecture.id for architecture in plan.grid.architectures}
     found = {}
     for number, trial in sorted(state.trials.items()):
+        if trial.retrained:
+            continue
         reason = misfit(trial, feasible=feasible, space=space, fixed=plan.fixed)
         if reason is not None:
             found[number] = reason

@@ -23,7 +23,7 @@ NOT_COUNTED = ("replicate",)
 
 def explain_search(plan: PlanReport, state: StudyState) -> dict[str, Any]:
     """Return the explanation as plain JSON types; the study may have no trial yet."""
-    trials = [trial for _, trial in sorted(state.trials.items())]
+    trials = [trial for _, trial in sorted(state.trials.items()) if not trial.retrained]
     searched = [trial for trial in trials if trial.proposal.origin.kind not in NOT_COUNTED]
     forced = [_forced(proposal, searched) for proposal in plan.planned]
     # The phase reported by the strategy, or else inferred from the journal.

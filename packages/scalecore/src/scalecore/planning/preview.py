@@ -89,7 +89,10 @@ def _epochs(plan: Plan, records: Sequence[TrialRecord]) -> int:
 def _changes(plan: Plan, state: StudyState) -> PlannedChanges:
     found = compare_study(state, plan.resolved, folder=Path(plan.experiment["output"]))
     return PlannedChanges(
-        allowed=found.allowed, refused=found.refused, trials=len(state.trials), left_out=misfits(state, plan)
+        allowed=found.allowed,
+        refused=found.refused,
+        trials=state.next_number(retrained=False),
+        left_out=misfits(state, plan),
     )
 
 

@@ -95,14 +95,20 @@ def borrowed_forecast(
 
 
 def seconds_left(
-    records: Sequence[TrialRecord], *, total: int, slots: int, running: Sequence[tuple[float, float]]
+    records: Sequence[TrialRecord],
+    *,
+    total: int,
+    slots: int,
+    running: Sequence[tuple[float, float]],
+    earlier: Sequence[TrialRecord] = (),
 ) -> float | None:
     """Estimate the seconds until `total` trials are finished; None without data.
 
     `running` contains, per running trial, its seconds so far and the completed share of its epochs. A trial not yet
-    started counts as the median of the finished trials, or else of the projected times of the running ones.
+    started counts as the median of the finished trials, else of `earlier` ones that do not count towards `total`, or
+    else of the projected times of the running ones.
     """
-    done = [record.duration for record in records if record.duration]
+    done = [record.duration for record in records or earlier if record.duration]
     whole = [seconds / share for seconds, share in running if share > 0.05]
     if not done and not whole:
         return None

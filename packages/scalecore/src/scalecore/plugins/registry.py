@@ -32,8 +32,9 @@ _PROVIDERS: Mapping[tuple[str, str], str] = MappingProxyType(
         ("trainer", "torch"): "scalecore-torch",
         ("model", "linear"): "scalecore-torch",
         ("analysis", "calibration"): "scalecore-analysis",
+        ("analysis", "confirm"): "scalecore-analysis",
         ("analysis", "coverage"): "scalecore-analysis",
-        ("analysis", "cross-budget"): "scalecore-promotion",
+        ("analysis", "cross-budget"): "scalecore-analysis",
         ("analysis", "power"): "scalecore-analysis",
         ("analysis", "report"): "scalecore-analysis",
         ("analysis", "results"): "scalecore-analysis",
@@ -93,8 +94,8 @@ class Registry:
         """
         distribution, qualified, bare = name.rpartition("/")
         found = self._components[kind].get(bare, ())
-        if qualified and _same(distribution, CORE):
-            distribution = known_provider(kind, bare) or distribution  # an earlier version of scalecore had it
+        if qualified and canonical_name(distribution) in (CORE, "scalecore-promotion"):
+            distribution = known_provider(kind, bare) or distribution  # an earlier version of the package had it
         if qualified:
             found = tuple(one for one in found if _same(one.provider, distribution))
         if len(found) == 1:

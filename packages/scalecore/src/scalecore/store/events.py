@@ -31,7 +31,16 @@ from scalecore.api.record_parts import (
     Part,
 )
 from scalecore.api.space import Architecture, Value
-from scalecore.api.trials import Origin, Outcome, Proposal, RestoredTrial, StudyEnd, TrialRecord, TrialState
+from scalecore.api.trials import (
+    FIRST_RETRAINED,
+    Origin,
+    Outcome,
+    Proposal,
+    RestoredTrial,
+    StudyEnd,
+    TrialRecord,
+    TrialState,
+)
 from scalecore.execution.attempt_result import EndClass
 from scalecore.store.event_parts import Change, SmokeResult, StrategyReport
 from scalecore.store.study_device import StudyDevice
@@ -40,7 +49,8 @@ FIRST_FORMAT = 1
 """The format of a new journal, stored in each event `study`. Version 0.1 wrote format 1 without a number."""
 
 FORMAT = 2
-"""The last format that this version reads and writes: 2 has the event `note`."""
+"""The last format that this version reads and writes: 2 has the event `note` and
+retrained trials."""
 
 OMITTED = "omitted"
 """Metadata key of fields that are left out of the line if None, unless `given` names them."""
@@ -57,10 +67,13 @@ class Event(Part):
     """Base of all events. The journal sets `seq`, which counts the lines from 0, and `time`."""
 
     name: ClassVar[str]
-    format_needed: ClassVar[int] = FIRST_FORMAT
-    """The first format with this event."""
     seq: int = -1
     time: str = ""
+
+    @property
+    def format_needed(self) -> int:
+        """The first format with this event."""
+        return FIRST_FORMAT
 
     def plain(self) -> dict[str, Any]:
         """Return the content of the line after `seq`, `time` and `event`, as JSON types."""
@@ -138,7 +151,10 @@ class ImportedTrial(Event):
 
 @frozen(kw_only=True, slots=False)
 class RunStarted(Event):
-    """A run of the study starts; `device` is set if an older version had not journalled it."""
+    """A run of the study starts; `device` is set if an older version had not journalled it.
+
+    `retrains` is set if it retrains trials after the search: the title of what it trains, `total` trainings.
+    """
 
     name = "run_started"
     pid: int
@@ -146,6 +162,11 @@ class RunStarted(Event):
     versions: Mapping[str, str]
     total: int
     device: StudyDevice | None = _omitted()
+    retrains: str | None = _omitted()
+
+    @property
+    def format_needed(self) -> int:
+        return FIRST_FORMAT if self.retrains is None else 2
 
 
 @frozen(kw_only=True, slots=False)
@@ -184,6 +205,10 @@ class AskedFor(Event):
     phase: str | None = _omitted()
     trial: int | None = _omitted()
     replicate: int | None = _omitted()
+
+    @property
+    def format_needed(self) -> int:
+        return FIRST_FORMAT if self.number < FIRST_RETRAINED else 2
 
 
 @frozen(kw_only=True, slots=False)
@@ -254,10 +279,13 @@ class NoteAdded(Event):
     """A note of the user (`scalecore status --note`), with the time at which it was written."""
 
     name = "note"
-    format_needed = 2
     key: str
     written: str
     text: str
+
+    @property
+    def format_needed(self) -> int:
+        return 2
 
 
 @frozen(kw_only=True, slots=False)
@@ -286,13 +314,14 @@ class PhaseChanged(Event):
 
 @frozen(kw_only=True, slots=False)
 class RunEnded(Event):
-    """The end of a run; `counts` are finished trials by state."""
+    """The end of a run; `counts` are finished trials by state, `retrains` as when it started."""
 
     name = "run_ended"
     end: StudyEnd
     reason: str | None = None
     counts: Mapping[str, int] = field(factory=dict)
     total: int | None = None
+    retrains: str | None = _omitted()
 
 
 @frozen(kw_only=True, slots=False)

@@ -42,9 +42,9 @@ class StudyFolder:
     promoted = Below("promoted")
     """A folder for each model of `scalecore evaluate`."""
     confirmation = Below("confirm")
-    """Replicates of the best trials, with a separate journal."""
+    """Results of `scalecore confirm`; in version 0.1 also the replicates, with a separate journal."""
     cross_budget = Below("cross-budget")
-    """Best configurations of other budgets, trained at this one, with a separate journal."""
+    """In version 0.1: best configurations of other budgets, trained at this one, with a separate journal."""
     compiled = Below("compiled")
     """Compiled blocks that the attempts of a run share; exists only during a run."""
 
@@ -59,10 +59,14 @@ class StudyFolder:
     def attempt(self, number: int, attempt: int) -> Path:
         return self.attempts / f"trial_{number:04d}" / f"attempt_{attempt}"
 
-    def retrainings(self) -> list[StudyFolder]:
-        """Folders of training after the search, each with a separate journal."""
-        paths = [self.confirmation, self.cross_budget, *sorted(self.promoted.glob("*"))]
-        return [folder for folder in map(StudyFolder, paths) if folder.journal.exists()]
+    def models(self) -> list[Path]:
+        """Folders of the models of `scalecore evaluate`."""
+        return sorted(path for path in self.promoted.glob("*") if path.is_dir())
+
+    def journals_of_retrainings(self) -> list[StudyFolder]:
+        """Folders of trainings after the search by version 0.1, each with a separate journal."""
+        folders = map(StudyFolder, [self.confirmation, self.cross_budget, *self.models()])
+        return [folder for folder in folders if folder.journal.exists()]
 
     def weights(self, number: int) -> Path:
         """Weights of the best epoch of a finished trial, if they are kept."""

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 
 from scalecore.api.errors import StudyError
-from scalecore.api.trials import TrialRecord
+from scalecore.api.trials import FIRST_RETRAINED, TrialRecord
 from scalecore.execution.folder import AttemptFolder
 from scalecore.store.layout import StudyFolder
 
@@ -32,22 +32,27 @@ def settle_weights(folder: StudyFolder, record: TrialRecord, kept: Sequence[Tria
     # Compare numbers: a record read from the journal need not equal the one that was written.
     numbers = {one.number for one in kept}
     for one in (record, *kept):
-        trial = folder.attempt(one.number, 0).parent
-        target = folder.weights(one.number)
-        if one.number in numbers and not target.exists():
-            index = len(one.attempts) - 1
-            attempt = AttemptFolder(folder.attempt(one.number, index))
-            try:
-                result = attempt.read_result(f"{one.number}-{index}")
-            except StudyError:
-                continue  # unknown which file contains the best weights, so none is deleted
-            found = None if result is None else result.best_weights
-            if found is not None and (trial / found).is_file():
-                target.parent.mkdir(exist_ok=True)
-                os.replace(trial / found, target)
-        for path in trial.glob("attempt_*/best_*.safetensors"):
-            path.unlink()
+        keep_best_weights(folder, one, keep=one.number in numbers)
     names = {folder.weights(number).name for number in numbers}
     for path in folder.weights(0).parent.glob("trial_*.safetensors"):
-        if path.name not in names:
+        # Those of retrained trials are deleted by the command that needs them.
+        if path.name not in names and int(path.stem.removeprefix("trial_")) < FIRST_RETRAINED:
             path.unlink()
+
+
+def keep_best_weights(folder: StudyFolder, record: TrialRecord, *, keep: bool) -> None:
+    """Move the best epoch's weights of a finished trial out of its attempts, or delete them there."""
+    trial, target = folder.attempt(record.number, 0).parent, folder.weights(record.number)
+    if keep and not target.exists():
+        index = len(record.attempts) - 1
+        attempt = AttemptFolder(folder.attempt(record.number, index))
+        try:
+            result = attempt.read_result(f"{record.number}-{index}")
+        except StudyError:
+            return  # unknown which file contains the best weights, so none is deleted
+        found = None if result is None else result.best_weights
+        if found is not None and (trial / found).is_file():
+            target.parent.mkdir(exist_ok=True)
+            os.replace(trial / found, target)
+    for path in trial.glob("attempt_*/best_*.safetensors"):
+        path.unlink()

@@ -13,7 +13,17 @@ from attrs import define, field
 
 from scalecore.api.plan_report import PlanReport
 from scalecore.api.space import Value
-from scalecore.api.trials import Outcome, Proposal, RestoredTrial, StudyEnd, TrialRecord, TrialState, is_ranked, rank
+from scalecore.api.trials import (
+    FIRST_RETRAINED,
+    Outcome,
+    Proposal,
+    RestoredTrial,
+    StudyEnd,
+    TrialRecord,
+    TrialState,
+    is_ranked,
+    rank,
+)
 from scalecore.store.events import (
     FIRST_FORMAT,
     AskedFor,
@@ -61,6 +71,11 @@ class AskedTrial:
     record: TrialRecord | None = None
 
     @property
+    def retrained(self) -> bool:
+        """Whether the trial was trained after the search and does not belong to it."""
+        return self.number >= FIRST_RETRAINED
+
+    @property
     def outcome(self) -> Outcome | None:
         if self.record is None:
             return None
@@ -91,11 +106,19 @@ class StudyState:
     left_out: dict[int, str] = field(factory=dict)
     """Trials outside the current grid or space, with the reason: they do not count."""
     trials: dict[int, AskedTrial] = field(factory=dict)
+    """All trials by number: those of the search, and retrained ones from `FIRST_RETRAINED` on."""
     ended: list[Attempt] = field(factory=list)
     """Ended attempts, in the order in which they ended."""
     imported: dict[str, ImportedTrial] = field(factory=dict)
     """Results from elsewhere by the key of each observation, in the order of the import."""
     hashes: dict[str, int] = field(factory=dict)
+    """Trials of the search by hash."""
+    retrained_hashes: dict[str, int] = field(factory=dict)
+    """Retrained trials by hash."""
+    retraining: RunStarted | None = None
+    """The last run that retrained trials."""
+    retraining_ended: RunEnded | None = None
+    """How that run ended; None during a run, or after a run that was killed."""
     duplicates_avoided: int = 0
     smoke: SmokeStep | None = None
     settled: StudyDevice | None = None
@@ -115,17 +138,21 @@ class StudyState:
     measured: dict[str, MeasuredOnTestData] = field(factory=dict)
     """Results of models on test data, by the hash of their training."""
     _records: list[TrialRecord] = field(factory=list)
-    """Finished trials, sorted by number."""
+    """Finished trials of the search, sorted by number."""
+    _retrained: list[TrialRecord] = field(factory=list)
+    """Finished retrained trials, sorted by number."""
+    _asked_search: int = 0
+    """Number of trials of the search."""
     _ranked: list[TrialRecord] = field(factory=list)
-    """Completed trials, best first."""
+    """Completed trials of the search, best first."""
     _ranks: list[tuple[bool, bool, float, int]] = field(factory=list)
     """The sort keys of `_ranked`."""
     _by_loss: dict[Any, list[TrialRecord]] = field(factory=dict)
     """Finished trials by the validation loss of their best epoch."""
     _open: dict[int, AskedTrial] = field(factory=dict)
     """Trials without a record. A loop over all trials at each event would make a replay quadratic."""
-    _asked: Counter[str] = field(factory=Counter)
-    """Number of trials with each hash."""
+    _asked: Counter[tuple[bool, str]] = field(factory=Counter)
+    """Number of trials with each hash, retrained ones apart."""
 
     def apply(self, event: Event) -> None:
         """Apply one event of the journal.
@@ -157,6 +184,10 @@ class StudyState:
                 self.imported[event.key] = event
             case RunStarted():
                 self._settle(event.device)
+                if event.retrains is not None:  # what is trained after the search leaves its end and its total alone
+                    self.retraining, self.retraining_ended = event, None
+                    self.events += 1
+                    return
                 self.versions, self.total, self.end = event.versions, event.total, None
                 self.end_reason = None
             case SmokeStep():
@@ -178,7 +209,10 @@ class StudyState:
             case PhaseChanged():
                 self.phase = event.phase
             case RunEnded():
-                self.end, self.end_reason = event.end, event.reason
+                if event.retrains is not None:
+                    self.retraining_ended = event
+                else:
+                    self.end, self.end_reason = event.end, event.reason
             case Repaired():
                 pass
             case _:
@@ -213,13 +247,28 @@ class StudyState:
         return None if self.is_complete(total) else self.device
 
     def is_complete(self, total: int) -> bool:
-        """Whether none of `total` trials is left to run."""
-        return not self._open and len(self.counted) >= total
+        """Whether none of `total` trials of the search is left to run."""
+        return not self.unfinished and len(self.counted) >= total
 
     @property
     def records(self) -> Sequence[TrialRecord]:
-        """Finished trials, sorted by number."""
+        """Finished trials of the search, sorted by number."""
         return self._records
+
+    @property
+    def retrained(self) -> Sequence[TrialRecord]:
+        """Finished retrained trials, sorted by number."""
+        return self._retrained
+
+    @property
+    def finished(self) -> Sequence[TrialRecord]:
+        """All finished trials, sorted by number."""
+        return [*self._records, *self._retrained] if self._retrained else self._records
+
+    @property
+    def asked(self) -> int:
+        """Number of trials of the search, finished or not, that count towards the total."""
+        return self._asked_search - len(self.left_out)
 
     @property
     def counted(self) -> Sequence[TrialRecord]:
@@ -241,7 +290,19 @@ class StudyState:
 
     @property
     def unfinished(self) -> list[AskedTrial]:
+        """Trials of the search without a record."""
+        return [trial for trial in self.open if not trial.retrained]
+
+    @property
+    def open(self) -> list[AskedTrial]:
+        """All trials without a record."""
         return [trial for _, trial in sorted(self._open.items())]
+
+    def next_number(self, *, retrained: bool) -> int:
+        """Number of the next trial."""
+        if retrained:
+            return FIRST_RETRAINED + len(self.trials) - self._asked_search
+        return self._asked_search
 
     def restored_unfinished(self) -> list[RestoredTrial]:
         """Return the trials without a record, without their reports."""
@@ -252,6 +313,7 @@ class StudyState:
         return [
             RestoredTrial(number=number, proposal=trial.proposal, outcome=trial.outcome, reports=reports(trial))
             for number, trial in sorted(self.trials.items())
+            if not trial.retrained
         ]
 
     def _trial(self, number: int) -> AskedTrial:
@@ -267,8 +329,10 @@ class StudyState:
         return found
 
     def _ask(self, event: AskedFor) -> None:
-        if event.number != len(self.trials):
-            raise ValueError(f"trial {event.number} was asked for, expected trial {len(self.trials)}")
+        retrained = event.number >= FIRST_RETRAINED
+        expected = self.next_number(retrained=retrained)
+        if event.number != expected:
+            raise ValueError(f"trial {event.number} was asked for, expected trial {expected}")
         trial = AskedTrial(
             number=event.number,
             proposal=event.proposal,
@@ -277,9 +341,13 @@ class StudyState:
             seed=event.seed,
         )
         self.trials[trial.number] = self._open[trial.number] = trial
-        self._asked[trial.hash] += 1
-        self.phase = event.phase
-        self.hashes.setdefault(trial.hash, trial.number)
+        self._asked[retrained, trial.hash] += 1
+        if not retrained:
+            self._asked_search += 1
+            self.phase = event.phase
+            self.hashes.setdefault(trial.hash, trial.number)
+        else:  # a training whose weights are needed again replaces the earlier one
+            self.retrained_hashes[trial.hash] = trial.number
 
     def _start(self, event: AttemptStarted) -> None:
         trial = self._unfinished(event)
@@ -311,16 +379,17 @@ class StudyState:
             raise ValueError(f"trial {event.number} finished twice")
         trial.record = record
         self._open.pop(trial.number, None)
-        insort(self._records, record, key=_number)
-        self._by_loss.setdefault(None if record.best is None else record.best.val_loss, []).append(record)
-        if is_ranked(record):
+        insort(self._retrained if trial.retrained else self._records, record, key=_number)
+        if record.origin.kind != "final":  # with the seed of its trial, its loss is the same
+            self._by_loss.setdefault(None if record.best is None else record.best.val_loss, []).append(record)
+        if is_ranked(record) and not trial.retrained:
             place = rank(record, direction=self._direction)
             at = bisect(self._ranks, place)
             self._ranks.insert(at, place)
             self._ranked.insert(at, record)
-        # A failed trial has no result, so a strategy may propose it again. After a second failure it is a duplicate.
-        if record.state in (TrialState.FAILED, TrialState.TIMED_OUT) and self._asked[trial.hash] == 1:
-            del self.hashes[trial.hash]
+        # A failed trial has no result, so it may be asked for again. After a second failure it is a duplicate.
+        if record.state in (TrialState.FAILED, TrialState.TIMED_OUT) and self._asked[trial.retrained, trial.hash] == 1:
+            del (self.retrained_hashes if trial.retrained else self.hashes)[trial.hash]
 
 
 def _number(record: TrialRecord) -> int:

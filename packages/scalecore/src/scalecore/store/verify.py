@@ -71,7 +71,7 @@ def _journal(folder: StudyFolder, state: StudyState) -> Iterator[Check]:
 def _trials(folder: StudyFolder, state: StudyState) -> Iterator[str]:
     """Yield trials that are duplicate, or have neither a value nor a reason."""
     valued: dict[str, int] = {}
-    for record in state.records:
+    for record in state.finished:
         has_value = record.state in (TrialState.COMPLETED, TrialState.PRUNED)
         if has_value and (record.value is None or not math.isfinite(record.value)):
             yield f"trial {record.number} is {record.state} and has no value"
@@ -81,6 +81,8 @@ def _trials(folder: StudyFolder, state: StudyState) -> Iterator[str]:
             yield f"trial {record.number} is {record.state} and has no reason"
         if record.hash != state.trials[record.number].hash:
             yield f"trial {record.number}: the hash of its record differs from the hash of its proposal"
+        if record.retrained:  # may repeat a trial whose weights are needed
+            continue
         if has_value and (earlier := valued.setdefault(record.hash, record.number)) != record.number:
             yield f"trials {earlier} and {record.number} are the same configuration"
 
@@ -100,7 +102,7 @@ def _attempts(folder: StudyFolder, state: StudyState) -> Iterator[str]:
 
 def _results(folder: StudyFolder, state: StudyState) -> Iterator[str]:
     """Yield differences between the journal and the folders of the attempts that still exist."""
-    for record in state.records:
+    for record in state.finished:
         last = len(state.trials[record.number].attempts) - 1
         attempt = AttemptFolder(folder.attempt(record.number, max(0, last)))
         result = None

@@ -86,7 +86,7 @@ class Dispatcher:
             last = fit
             admission = self._session.runtime.monitors.admit(fit.demand)
             if admission.action == "admit":
-                records, shape = self._session.state.records, asked.proposal.architecture.id
+                records, shape = self._session.state.finished, asked.proposal.architecture.id
                 if why := quarantined(records, shape, limit=_limit(fit, admission)):
                     raise DoesNotFit(why, fit.demand)
                 self._report_way(asked, way, first=first, waits=waits, refusal=refusal)
@@ -192,7 +192,7 @@ class Dispatcher:
                 gpu_limit=admission.gpu_limit,
                 gpu_sharers=-(-self.slots() // max(1, len(find_gpus().names))) if demand.device == "cuda" else 1,
                 compiled=study.compiled,
-                keep_weights=True if self._session.retrains else None,
+                keep_weights=True if self._session.keep_weights else None,
             )
         )
         # Journal before the process exists: an attempt that is not in the journal could write into a reused folder.

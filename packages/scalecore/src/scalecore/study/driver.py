@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 from scalecore.api import formatting
@@ -17,29 +16,27 @@ from scalecore.api.clock import RunningClock
 from scalecore.api.errors import ChangedFileError, RefusedError, ScalecoreError, StudyError
 from scalecore.api.executor import Executor, SupportsStackDump
 from scalecore.api.metrics import objective_value
-from scalecore.api.trials import Outcome, StudyEnd, TrialRecord, TrialState
+from scalecore.api.trials import StudyEnd, TrialRecord, TrialState
 from scalecore.execution.attempt_result import AttemptEnd
 from scalecore.execution.local.containment import containment_text
 from scalecore.monitoring.sleep import kept_awake
-from scalecore.planning.continuation import restored_today
 from scalecore.store.disk import remove_tree
 from scalecore.store.event_lines import event_of
 from scalecore.store.events import AttemptEnded, TrialFinished
-from scalecore.store.learning_curves import reports_of
 from scalecore.store.predictions import keep_predictions
-from scalecore.store.retention import holds_room, remove_checkpoints, settle_weights
+from scalecore.store.retention import holds_room, remove_checkpoints
 from scalecore.store.state import AskedTrial
 from scalecore.store.study_device import missing_device
 from scalecore.study.attempt_end import why_again
 from scalecore.study.build_record import build_record, unstarted_record
 from scalecore.study.dispatch import Dispatcher, DoesNotFit
-from scalecore.study.next_trial import next_trial
-from scalecore.study.repeated_failures import no_result, refuse_alike_failures
+from scalecore.study.repeated_failures import refuse_alike_failures
 from scalecore.study.running_trial import RunningTrial, left_running
 from scalecore.study.session import Session
 from scalecore.study.smoke import smoke_step
 from scalecore.study.stop_requests import StopRequests
 from scalecore.study.trial_progress import progress_of, seconds_per_step, speeds_of
+from scalecore.study.trial_source import SearchTrials, TrialSource
 
 TICK = 0.05
 SLOW_TICK = 1.0
@@ -59,9 +56,11 @@ class Driver:
         executor: Executor,
         requests: StopRequests,
         registry: Mapping[str, Any],
+        source: TrialSource | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
         self.session = session
+        self.source: TrialSource = SearchTrials(session) if source is None else source
         self.plan = session.plan
         self.state = session.state
         self.settings = session.plan.resolved.experiment.execution
@@ -78,9 +77,9 @@ class Driver:
         self.end_reason: str | None = None
         self.refusal: RefusedError | None = None
         """Set if an attempt cannot use the study's device or code; raised after the others wrote their checkpoints."""
-        self._speeds = speeds_of(self.plan, self.state.records)
+        self._speeds = speeds_of(self.plan, self.state.finished)
         self._exhausted = False
-        """The strategy had nothing new to propose; it is asked again after the next outcome."""
+        """The source had nothing new; it is asked again after the next outcome."""
         self._paused = False
         self._memory_limit_reported = False
         self._started = time.monotonic()
@@ -97,13 +96,8 @@ class Driver:
 
     def _run(self) -> StudyEnd:
         try:
-            objective = self.plan.experiment["objective"]
-            reports = partial(reports_of, self.session.folder, objective=objective)
-            restored = restored_today(self.state, self.plan, reports)
-            self.session.of_strategy(lambda strategy: strategy.restore(restored))
-            self.session.note_phase()
-            self.waiting = self.state.unfinished
-            for record in self.state.records:
+            self.waiting = self.source.begin()
+            for record in self.state.finished:
                 if holds_room(self.session.folder, record.number):  # the driver died after journalling its end
                     self._clear(record)
             self.session.tell(lambda logger: logger.study_started(self.session.view()))
@@ -149,15 +143,13 @@ class Driver:
             return self.end
         if self.waiting:
             return None
-        if len(self.state.counted) >= self.state.total:
+        if len(self.source.finished) >= self.source.total:
             return StudyEnd.COMPLETED
         return StudyEnd.EXHAUSTED if self._exhausted else None
 
     def _refuse_no_result(self, end: StudyEnd) -> None:
         """Raise `StudyError` if a study ran to its end without a completed trial: it has no best trial."""
-        if end not in ENDED or self.session.retrains:  # the caller judges retrained trials
-            return
-        text = no_result(self.state.counted)
+        text = self.source.problem() if end in ENDED else None
         if text is not None:
             raise StudyError(text)
 
@@ -232,9 +224,9 @@ class Driver:
             if time.monotonic() < self._admission_due:
                 return
             if not self.waiting:
-                if len(self.state.trials) - len(self.state.left_out) >= self.state.total or self._exhausted:
+                if self.source.all_asked or self._exhausted:
                     return
-                asked = next_trial(self.session)
+                asked = self.source.next()
                 if asked is None:
                     self._exhausted = True
                     return
@@ -298,8 +290,7 @@ class Driver:
             epoch = int(line["epoch"])
             if value is None or running.prune_reason is not None or running.stopping is not None:
                 continue
-            ask = partial(_should_prune, number=number, epoch=epoch, value=value)
-            if self.session.of_strategy(ask):
+            if self.source.should_prune(number, epoch=epoch, value=value):
                 running.prune_reason = (
                     f"pruned by the strategy after epoch {epoch} at {metric} {formatting.number(value)}"
                 )
@@ -331,9 +322,10 @@ class Driver:
     def _report_progress(self) -> None:
         for progress in progress_of(
             self.plan,
-            self.state.counted,
+            self.source.finished,
             self.running,
-            total=self.state.total,
+            earlier=self.state.records,
+            total=self.source.total,
             slots=self.slots,
             readings=self.session.runtime.monitors.texts(),
         ):
@@ -384,6 +376,8 @@ class Driver:
             found = None if result is None else result.predictions
             kept = keep_predictions(self.session.folder, running.folder, number=asked.number, found=found)
             alike = self.state.alike(None if result is None or result.best is None else result.best.val_loss)
+            if asked.proposal.origin.kind == "final":  # with the seed of its trial, its loss is the same
+                alike = ()
             self._finish_trial(build_record(self.plan, running, end, predictions=kept, earlier=alike))
         elif self.end is None:
             self.session.message("warning", f"trial {asked.number}: {again}")
@@ -393,25 +387,17 @@ class Driver:
         """Write the journal first, then tell the strategy, then the loggers."""
         self.session.record(TrialFinished(number=record.number, record=record))
         self._speeds.add(record)
-        outcome = Outcome(state=record.state, value=record.value, reason=record.reason, flags=record.flags)
-        self.session.of_strategy(lambda strategy: strategy.tell(record.number, outcome))
-        self.session.note_phase()
+        self.source.tell(record)
         self._exhausted = False
         self.session.tell(lambda logger: logger.trial_finished(record, self.session.view()))
         self._clear(record)
-        refuse_alike_failures(self.state.records, record)
+        refuse_alike_failures(self.state.finished, record)
 
     def _clear(self, record: TrialRecord) -> None:
         """Delete files that only an unfinished trial needs (guard G44)."""
         remove_checkpoints(self.session.folder, record.number)
-        if not self.session.retrains:
-            keep = self.plan.resolved.experiment.training.keep_weights
-            settle_weights(self.session.folder, record, self.state.ranked[:keep])
+        self.source.settle_weights(record)
 
     def _set_running(self, running: list[RunningTrial]) -> None:
         self.running = running
         self.session.running = [one.asked.number for one in running]
-
-
-def _should_prune(strategy: Any, *, number: int, epoch: int, value: float) -> bool:
-    return bool(strategy.should_prune(number, epoch=epoch, value=value))

@@ -24,7 +24,7 @@ def next_trial(session: Session) -> AskedTrial | None:
     Raises `StudyError` if the strategy raises or leaves the declared space.
     """
     plan, state = session.plan, session.state
-    number = len(state.trials)
+    number = state.next_number(retrained=False)
     for _ in range(MAX_DUPLICATES):
         proposal = session.of_strategy(lambda strategy: _asked(strategy, number))
         if proposal is None:

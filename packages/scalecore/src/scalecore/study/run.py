@@ -179,9 +179,9 @@ def begin(session: Session, total: int, *, changes: Sequence[Change] = ()) -> No
         left_out = misfits(session.state, plan)
         left = {str(number): why for number, why in left_out.items()}
         session.record(SearchChanged(changes=changes, left_out=left))
-        for line in continuation_lines(changes, left_out, len(session.state.trials)):
+        for line in continuation_lines(changes, left_out, session.state.next_number(retrained=False)):
             session.message("info", line)
-    if session.state.experiment != plan.experiment:
+    if session.retraining is None and session.state.experiment != plan.experiment:
         session.record(plan.begun())
     if session.journal.torn is not None:
         session.record(Repaired.of_torn(session.journal.torn))
@@ -193,6 +193,7 @@ def begin(session: Session, total: int, *, changes: Sequence[Change] = ()) -> No
             versions=plan.versions,
             total=total,
             device=device if session.state.settled is None else None,
+            retrains=None if session.retraining is None else session.retraining.title,
         )
     )
 
@@ -276,7 +277,7 @@ def end_orphans(folder: StudyFolder, state: StudyState, *, say: Callable[[str], 
     """
     clock = RunningClock()
     deadline = clock() + ORPHAN_SECONDS
-    for trial in state.unfinished:
+    for trial in state.open:
         for index in range(len(trial.attempts)):
             attempt = AttemptFolder(folder.attempt(trial.number, index))
             process = attempt.read_process()

@@ -12,7 +12,7 @@ from scalecore.api.errors import ScalecoreError, StudyError
 from scalecore.api.escaping import masked, message_of, printable
 from scalecore.api.logger import Logger, LoggerContext
 from scalecore.api.strategy import SearchStrategy, SupportsPhase
-from scalecore.api.trials import StudyEnd, StudyView
+from scalecore.api.trials import Retraining, StudyEnd, StudyView
 from scalecore.planning.explain import strategy_plain
 from scalecore.planning.plan import Plan
 from scalecore.planning.runtime import Runtime, new_strategy
@@ -40,14 +40,15 @@ class Session:
         lock: StudyLock,
         journal: Journal,
         state: StudyState,
-        verbosity: int = 0,
         strategy: SearchStrategy | None = None,
         loggers: StudyLoggers | None = None,
-        retrains: bool = False,
+        retraining: Retraining | None = None,
+        keep_weights: bool = False,
     ) -> None:
         """`strategy` and `loggers` replace those of the plan.
 
-        `retrains` is True if trials of a finished search are trained again: all weights are kept for the caller.
+        A run with `retraining` trains trials after the search, without a strategy. With `keep_weights`, every attempt
+        keeps the weights of its best epoch, whatever the file says.
         """
         self.plan = plan
         self.runtime = runtime
@@ -55,12 +56,12 @@ class Session:
         self.lock = lock
         self.journal = journal
         self.state = state
-        self.strategy: SearchStrategy = strategy if strategy is not None else new_strategy(plan)
-        self.retrains = retrains
+        self.strategy = new_strategy(plan) if strategy is None and retraining is None else strategy
+        self.retraining = retraining
+        self.keep_weights = keep_weights
         self.running: list[int] = []
         """Numbers of the trials that are running."""
-        context = LoggerContext(folder=folder.path, verbosity=verbosity)
-        self._loggers = loggers or StudyLoggers(plan.resolved.loggers, context)
+        self._loggers = loggers or StudyLoggers(plan.resolved.loggers, LoggerContext(folder=folder.path))
 
     def record(self, event: Event) -> None:
         """Append an event to the journal and apply it to the state, which changes in no other way."""
@@ -87,6 +88,9 @@ class Session:
             plan=self.state.plan,
             total=self.state.total,
             trials=tuple(self.state.records),
+            confirmations=tuple(one for one in self.state.retrained if one.origin.kind != "final"),
+            finals=tuple(one for one in self.state.retrained if one.origin.kind == "final"),
+            retraining=self.retraining,
             running=tuple(self.running),
             duplicates_avoided=self.state.duplicates_avoided,
             left_out=dict(self.state.left_out),
@@ -117,6 +121,7 @@ class Session:
 
     def of_strategy(self, function: Callable[[SearchStrategy], Result]) -> Result:
         """Call the strategy; an exception ends the run as a `StudyError`."""
+        assert self.strategy is not None, "only a search asks a strategy"
         try:
             return function(self.strategy)
         except ScalecoreError:
@@ -146,11 +151,12 @@ class Session:
 
     def close(self, end: StudyEnd, reason: str | None) -> None:
         """Journal how the run ended, with the counts (guard G38); notify and close the loggers."""
-        counts = Counter(record.state for record in self.state.records)
+        retraining = self.retraining
+        counts = Counter(record.state for record in (self.state.retrained if retraining else self.state.records))
         self.note_failures()
         self.take_notes()
         try:
-            explained = strategy_plain(self.strategy, self.state)
+            explained = None if self.strategy is None else strategy_plain(self.strategy, self.state)
         except (Exception, SystemExit) as error:
             explained = None
             self.message("warning", f"explain() of the strategy raised {type(error).__name__}: {error}")
@@ -160,10 +166,16 @@ class Session:
             end=end,
             reason=reason,
             counts={str(state): count for state, count in counts.items()},
-            total=self.state.total,
+            total=self.state.total if retraining is None else retraining.total,
+            retrains=None if retraining is None else retraining.title,
         )
         self.record(ended)
-        self.tell(lambda logger: logger.study_finished(self.view(end=end, reason=reason)))
+        if retraining is not None:
+            self.retraining = evolve(retraining, end=end)
+            view = self.view(end=self.state.end, reason=self.state.end_reason)
+        else:
+            view = self.view(end=end, reason=reason)
+        self.tell(lambda logger: logger.study_finished(view))
         self._pass_remarks()
         self._loggers.close()
         for text in self._loggers.take_failures():

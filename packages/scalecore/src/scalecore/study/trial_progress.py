@@ -18,14 +18,18 @@ def progress_of(
     counted: Sequence[TrialRecord],
     running: Sequence[RunningTrial],
     *,
+    earlier: Sequence[TrialRecord] = (),
     total: int,
     slots: int,
     readings: Mapping[str, str],
 ) -> Iterator[Progress]:
-    """Yield one message per running trial; `counted` are the finished trials that count towards `total`."""
+    """Yield one message per running trial; `counted` are the finished trials that count towards `total`.
+
+    Before the first of them, trials take as long as the `earlier` ones of the study.
+    """
     now = time.monotonic()
     times = [(now - one.started, one.fraction_done()) for one in running]
-    left = seconds_left(counted, total=total, slots=slots, running=times)
+    left = seconds_left(counted, earlier=earlier, total=total, slots=slots, running=times)
     for one in running:
         seen = one.progress or AttemptProgress(phase="starting", epoch=0, step=0)
         yield Progress(

@@ -31,6 +31,7 @@ from scalecore.config.instantiate import make
 from scalecore.config.resolved import ResolvedComponent
 from scalecore.plugins.registry import Registered
 from scalecore.store.layout import StudyFolder
+from scalecore.views.read_study import read_study
 
 
 @frozen(kw_only=True)
@@ -75,11 +76,13 @@ def analyse(
             f"analysis {record.name!r} needs {least}: scalecore analyze {record.name} STUDY...; STUDY is a study's "
             "folder, its experiment file, or a folder of studies"
         )
-    # Before the analysis: a running study may finish another trial in the meantime.
-    sources = [_source(study) for study in studies]
     analysis: Analysis = make("analysis", component, options)
     try:
-        result = _result(record.name, analysis, studies, training=training, dry_run=dry_run)
+        if not dry_run:
+            studies = _trained(record.name, analysis, studies, training=training)
+        # Before the analysis: a running study may finish another trial in the meantime.
+        sources = [_source(study) for study in studies]
+        result = _planned(record.name, analysis, studies) if dry_run else analysis.run(studies)
     except ScalecoreError:
         raise
     except Exception as error:
@@ -97,19 +100,22 @@ def analyse(
     )
 
 
-def _result(
-    name: str, analysis: Analysis, studies: Sequence[StudyView], *, training: TrainingContext, dry_run: bool
-) -> AnalysisResult:
+def _planned(name: str, analysis: Analysis, studies: Sequence[StudyView]) -> AnalysisResult:
     if not isinstance(analysis, SupportsTraining):
-        if dry_run:
-            raise ExperimentError(f"analysis {name!r} trains nothing, so it has no plan; run it without --dry-run")
-        return analysis.run(studies)
-    if dry_run:
-        return analysis.planned(studies)
+        raise ExperimentError(f"analysis {name!r} trains nothing, so it has no plan; run it without --dry-run")
+    return analysis.planned(studies)
+
+
+def _trained(
+    name: str, analysis: Analysis, studies: Sequence[StudyView], *, training: TrainingContext
+) -> Sequence[StudyView]:
+    """Train what the analysis needs, and return the studies with it."""
+    if not isinstance(analysis, SupportsTraining):
+        return studies
     end = analysis.train(studies, training)
     if end is not StudyEnd.COMPLETED:
         raise IncompleteTrainingError(name, end)
-    return analysis.run(studies)
+    return [read_study(StudyFolder(study.folder)) for study in studies]
 
 
 def output_folder_of(name: str, studies: Sequence[StudyView]) -> Path:
@@ -201,7 +207,6 @@ def _source(study: StudyView) -> dict[str, Any]:
         "state": study.state,
         "running": list(study.running),
         "journal": _fingerprint(study.folder),
-        "confirmations": _fingerprint(StudyFolder(study.folder).confirmation) if study.confirmations else None,
     }
 
 

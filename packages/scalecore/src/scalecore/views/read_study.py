@@ -8,8 +8,9 @@ from pathlib import Path
 from attrs import evolve
 
 from scalecore.api.errors import ExperimentError
-from scalecore.api.trials import RestoredTrial, StudyView, TrialRecord
+from scalecore.api.trials import RestoredTrial, StudyView
 from scalecore.campaign.run import find_campaign
+from scalecore.store.confirmations import confirmations
 from scalecore.store.layout import StudyFolder, find_study
 from scalecore.store.learning_curves import reports_of
 from scalecore.store.lock import runner_of
@@ -37,7 +38,8 @@ def read_study(folder: StudyFolder) -> StudyView:
         plan=state.plan,
         total=state.total,
         trials=tuple(state.records),
-        confirmations=confirmations(folder),
+        confirmations=confirmations(folder, state),
+        finals=tuple(record for record in state.retrained if record.origin.kind == "final"),
         running=tuple(trial.number for trial in state.unfinished) if runs else (),
         duplicates_avoided=state.duplicates_avoided,
         left_out=dict(state.left_out),
@@ -48,15 +50,6 @@ def read_study(folder: StudyFolder) -> StudyView:
         runs=runs,
         notes=notes_of(state, pending),
     )
-
-
-def confirmations(folder: StudyFolder) -> tuple[TrialRecord, ...]:
-    """The trials that `scalecore confirm` trained for a study, from its journal in the study's folder.
-
-    Empty if nothing was confirmed.
-    """
-    journal = StudyFolder(folder.confirmation).journal
-    return tuple(read_state(journal).records)
 
 
 def _unfinished(folder: StudyFolder, state: StudyState) -> Iterator[RestoredTrial]:

@@ -62,7 +62,8 @@ def study_status(folder: StudyFolder) -> dict[str, Any]:
                 "caution": formatting.caution(best),
             },
             "memory": {label: one.plain() for label, one in figures.items()},
-            "unfinished": [_unfinished(folder, trial) for trial in state.unfinished],
+            "unfinished": [_unfinished(folder, trial) for trial in state.open],
+            "retrained": _retrained(state),
             "seconds_left": seconds_left(state.counted, total=state.total, slots=1, running=[]) if records else None,
             "hardware": _hardware(folder) if runner is not None else None,
             "mixtures": formatting.mixtures(state.counted),
@@ -96,7 +97,8 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
     lines += memory_lines({label: MemoryFigure(**one) for label, one in (status.get("memory") or {}).items()})
     for trial in status["unfinished"]:
         place = f"{trial['phase']}, epoch {trial['epoch']} of {trial['epochs']}, step {trial['step']}"
-        lines.append(f"trial {trial['number']}, attempt {trial['attempt']}: {place}; {trial['shape']}")
+        name = trial["label"] or f"trial {trial['number']}"
+        lines.append(f"{name}, attempt {trial['attempt']}: {place}; {trial['shape']}")
     if status["state"] == "running":
         left = status["seconds_left"]
         lines.append(f"time left: {'unknown' if left is None else f'about {formatting.duration(left)}'}")
@@ -106,6 +108,12 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
         lines.append("hardware: " + ", ".join(f"{name} {text}" for name, text in status["hardware"]["texts"].items()))
     if status["search"]:
         lines += explain_lines(status["search"])
+    if status.get("retrained"):
+        one = status["retrained"]
+        counts = ", ".join(f"{count} {kind}" for kind, count in one["finished"].items()) or "none finished"
+        lines.append(f"trained after the search: {counts}")
+        if one["end"] != "completed" and not status["runner"]:
+            lines.append(f"  {one['title']}: {one['end'] or 'interrupted'}; run the same command again to resume it")
     if status["test_openings"]:
         times = "once" if status["test_openings"] == 1 else f"{status['test_openings']} times"
         lines.append(f"test data: opened {times}")
@@ -136,12 +144,24 @@ def _state(state: StudyState, runner: Lease | None) -> str:
     return str(state.end) if state.end is not None else "interrupted (its process is gone; `scalecore run` resumes it)"
 
 
+def _retrained(state: StudyState) -> dict[str, Any] | None:
+    """The trials after the search by origin, and the last run that trained some; None if there is none."""
+    if state.retraining is None:
+        return None
+    return {
+        "title": state.retraining.retrains,
+        "end": None if state.retraining_ended is None else state.retraining_ended.end,
+        "finished": Counter(record.origin.kind for record in state.retrained),
+    }
+
+
 def _unfinished(folder: StudyFolder, trial: AskedTrial) -> dict[str, Any]:
     index = len(trial.attempts) - 1
     seen = AttemptFolder(folder.attempt(trial.number, index)).read_progress() if index >= 0 else None
     seen = seen or AttemptProgress(phase="not started" if index < 0 else "starting", epoch=0, step=0)
     return {
         "number": trial.number,
+        "label": trial.proposal.origin.label if trial.retrained else None,
         "attempt": index,
         "epochs": trial.hyperparameters.get("epochs"),
         "shape": formatting.shape(trial.proposal.architecture),

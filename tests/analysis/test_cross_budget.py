@@ -10,8 +10,8 @@ from scalecore.store.events import AskedFor, StudyBegun, TrialFinished
 from scalecore.store.journal import Journal
 from scalecore.store.layout import StudyFolder
 from scalecore.testing.fakes import make_study, make_trial
-from scalecore_promotion.cross_budget import CrossBudget
-from scalecore_promotion.options import CrossBudgetOptions
+from scalecore_analysis.cross_budget import CrossBudget
+from scalecore_analysis.options import CrossBudgetOptions
 
 SEEDS = 3
 

@@ -6,7 +6,7 @@ training and validation windows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,54 +14,64 @@ import numpy as np
 import numpy.typing as npt
 from attrs import evolve, frozen
 
-from scalecore.api.attempts import AttemptFolder, AttemptResult
-from scalecore.api.data import Baseline, baselines, cross_entropies
-from scalecore.api.engine import (
-    MeasuredOnTestData,
-    OpenedTestData,
-    Plan,
-    create,
-    event_of,
-    executor_context,
-    missing_device,
-    run_alone,
-)
-from scalecore.api.errors import ChangedFileError, DeviceError, StudyError
+from scalecore.api.errors import ChangedFileError, DeviceError, RefusedError, StudyError
 from scalecore.api.executor import AttemptStatus, Executor
-from scalecore.api.predictions import Predictions, checksum, read_predictions
-from scalecore.api.statistics import mean_interval
+from scalecore.api.trainer import SupportsEvaluation
 from scalecore.api.trials import TrialRecord
-from scalecore_promotion.open_study import OpenStudy
-from scalecore_promotion.retrain import Retrained
+from scalecore.config.instantiate import create
+from scalecore.data.baselines import Baseline, baselines
+from scalecore.data.predictions import checksum, read_predictions
+from scalecore.data.regression import cross_entropies
+from scalecore.execution.attempt_result import AttemptResult
+from scalecore.execution.folder import AttemptFolder
+from scalecore.planning.plan import Plan
+from scalecore.planning.slots import executor_context
+from scalecore.store.event_lines import event_of
+from scalecore.store.events import MeasuredOnTestData, OpenedTestData
+from scalecore.store.layout import StudyFolder
+from scalecore.store.study_device import missing_device
+from scalecore.study.open_study import OpenStudy
+from scalecore.study.running_trial import run_alone
 
 
-class Stopped(Exception):
+class EvaluationStopped(Exception):
     """The user requested a stop."""
 
 
 @frozen(kw_only=True)
 class _Bench:
     study: OpenStudy
-    retrained: Retrained
+    folder: StudyFolder
+    place: Path
     plan: Plan
     executor: Executor
 
 
-def measure(
-    study: OpenStudy, retrained: Retrained, records: Sequence[TrialRecord], *, plan: Plan, by: str
-) -> dict[str, MeasuredOnTestData]:
-    """Test results of finished trainings, by hash; the predictions are in the folder of the trainings.
+def refuse_without_weights(study: OpenStudy, command: str) -> None:
+    """Raise `RefusedError` if the study's trainer stores no weights, which `command` needs."""
+    trainer = study.plan.resolved.trainer
+    able = isinstance(study.plan.resolved.training, SupportsEvaluation)
+    if not (able and trainer.record.keeps_weights):  # type: ignore[attr-defined]  # a TrainerRecord
+        raise RefusedError(
+            f"{study.folder.path}: {command} needs the weights of a model, but trainer {trainer.name!r} stores none; "
+            "`scalecore confirm` compares the best trials on validation data"
+        )
 
-    Earlier results are read from the journal. For the others the test data is opened once. The opening is in the
-    journal, flushed to the disk, before a process that reads test data starts, so that it counts even after a crash.
-    `by` is the command recorded with the opening. Raises `Stopped`, or `StudyError` if an evaluation fails.
+
+def measure(
+    study: OpenStudy, records: Sequence[TrialRecord], *, plan: Plan, folder: StudyFolder, place: Path, by: str
+) -> dict[str, MeasuredOnTestData]:
+    """Test results of finished trainings, by hash; the predictions are in `predictions/` below `place`.
+
+    Earlier results are read from the journal. For the others the test data in `folder` is opened once. The opening is
+    in the journal, flushed to the disk, before a process that reads test data starts, so that it counts even after a
+    crash. `by` is the command recorded with the opening. Raises `EvaluationStopped`, or `StudyError` if an
+    evaluation fails.
     """
-    left = [record for record in records if not _is_measured(study, retrained, record)]
+    left = [record for record in records if not is_measured(study, record.hash, place=place)]
     if left:
-        for record in left:
-            retrained.weights(record)  # raises if weights are missing, before the opening
         _raise_if_stopped(study)
-        context = executor_context(plan.resolved, retrained.folder.path)
+        context = executor_context(plan.resolved, folder.path)
         executor: Executor = create("executor", plan.resolved.executor, context)
         try:
             study.record(
@@ -73,7 +83,7 @@ def measure(
                     test=plan.data.parts["test"].hash,
                 )
             )
-            bench = _Bench(study=study, retrained=retrained, plan=plan, executor=executor)
+            bench = _Bench(study=study, folder=folder, place=place, plan=plan, executor=executor)
             for number, record in enumerate(left):
                 if number:
                     _raise_if_stopped(study)
@@ -84,6 +94,16 @@ def measure(
         finally:
             executor.close()
     return {record.hash: study.state.measured[record.hash] for record in records}
+
+
+def opened_text(openings: Sequence[Mapping[str, Any]]) -> str:
+    """How often the test data of a study was opened, and the consequence."""
+    if len(openings) == 1:
+        return "The test data was opened once, for this result."
+    return (
+        f"The test data has been opened {len(openings)} times. A choice based on an earlier opening makes later "
+        "results optimistic; only the first opening is certainly unbiased."
+    )
 
 
 def rules_on(plan: Plan, rows: npt.NDArray[np.int64], *, data: Path) -> list[tuple[Baseline, npt.NDArray[Any] | None]]:
@@ -112,39 +132,32 @@ def rules_on(plan: Plan, rows: npt.NDArray[np.int64], *, data: Path) -> list[tup
     return result
 
 
-def test_baselines(plan: Plan, predictions: Predictions, *, data: Path) -> list[dict[str, Any]]:
-    """`rules_on` the test windows of `predictions`; `less` is model loss minus baseline loss, paired by window, with
-    its 95 % confidence interval."""
-    result = []
-    for one, theirs in rules_on(plan, predictions.rows, data=data):
-        row = one.report().plain() | {"less": None, "less_interval": None}
-        if theirs is not None:
-            less = predictions.losses() - theirs
-            interval = mean_interval(less, overlap=plan.data.target.overlap)
-            row |= {"less": float(less.mean()), "less_interval": None if interval is None else interval.plain()}
-        result.append(row)
-    return result
-
-
 def _raise_if_stopped(study: OpenStudy) -> None:
     study.requests.look()
     if study.requests.asked:
-        raise Stopped
+        raise EvaluationStopped
 
 
-def _is_measured(study: OpenStudy, retrained: Retrained, record: TrialRecord) -> bool:
-    known = study.state.measured.get(record.hash)
+def is_measured(study: OpenStudy, identity: str, *, place: Path) -> bool:
+    """Whether the journal has the test results of this training, and its predictions are where it says."""
+    known = study.state.measured.get(identity)
     if known is None:
         return False
-    path = retrained.folder.path / known.predictions.file
+    path = test_predictions_file(study, known, place=place)
     return path.is_file() and checksum(path) == known.predictions.sha256
+
+
+def test_predictions_file(study: OpenStudy, measured: MeasuredOnTestData, *, place: Path) -> Path:
+    """The predictions of a measured model. Version 0.1 kept those of replicates in `confirm/`."""
+    path = place / measured.predictions.file
+    return path if path.is_file() else study.folder.confirmation / measured.predictions.file
 
 
 def _measured(bench: _Bench, record: TrialRecord) -> dict[str, Any]:
     """Evaluate one training on test data; retry if another process kills the attempt."""
     retries = bench.plan.resolved.experiment.execution.retry.crash
     for _ in range(retries + 1):
-        folder = AttemptFolder(bench.retrained.folder.attempts / f"test_{record.number:04d}")
+        folder = AttemptFolder(bench.folder.attempts / f"test_{record.number:04d}")
         status = _attempt(bench, folder, record)
         result = folder.read_result(folder.path.name)
         # Store a finished result before handling a stop request, so that it needs no further opening.
@@ -168,26 +181,25 @@ def _measured(bench: _Bench, record: TrialRecord) -> dict[str, Any]:
 
 def _attempt(bench: _Bench, folder: AttemptFolder, record: TrialRecord) -> AttemptStatus:
     """Run a process that evaluates, with the spec of the training, and wait for its end."""
-    own = bench.retrained.folder
-    trained, plan = bench.retrained.spec(record), bench.plan
+    own, trainer = bench.folder, bench.plan.resolved.training
+    assert isinstance(trainer, SupportsEvaluation)  # its record says that it keeps weights
+    trained = AttemptFolder(own.attempt(record.number, len(record.attempts) - 1))
+    spec = trainer.evaluation_spec(trained.path, precision=record.policy.evaluation)
     device = bench.study.state.device
     folder.clear()
     folder.create(
         evolve(
-            trained,
+            spec,
             attempt=folder.path.name,
             mode="evaluate",
             part="test",
             epoch=None if record.best is None else record.best.epoch,
             weights=str(own.weights(record.number)),
-            evaluation=record.policy.evaluation or "fp32",
             data=str(own.data),
             registry=bench.plan.resolved.registry(bench.study.training.registry),
             resume_from=(),
-            # Files may have moved.
-            own=getattr(plan.resolved.training.spec(trained, conventions=plan.conventions, compiled=None), "own", None),
             # The study's device, even if an older version trained on any available one; any of its GPUs.
-            device=trained.device if device is None else device.kind,
+            device=spec.device if device is None else device.kind,
             gpu=None,
             gpu_limit=None,
             gpu_sharers=1,
@@ -202,11 +214,10 @@ def _kept(bench: _Bench, folder: AttemptFolder, record: TrialRecord, result: Att
     """The result, with its logits moved to their final place."""
     if result.predictions is None:
         raise StudyError(f"{folder.result}: a completed test evaluation must name its predictions")
-    own: Path = bench.retrained.folder.path
-    kept = own / "predictions" / f"test_{record.number:04d}.npz"
+    kept = bench.place / "predictions" / f"test_{record.number:04d}.npz"
     kept.parent.mkdir(exist_ok=True)
     folder.predictions.replace(kept)
     read_predictions(kept)
-    file = {"file": str(kept.relative_to(own)), **result.predictions.plain()}
+    file = {"file": str(kept.relative_to(bench.place)), **result.predictions.plain()}
     content = result.plain()
     return {name: content[name] for name in ("loss", "metrics", "intervals", "probe", "device")} | {"predictions": file}

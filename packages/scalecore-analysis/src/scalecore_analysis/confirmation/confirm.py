@@ -7,23 +7,32 @@ with seeds that took no part in the selection, show how good they are and whethe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
-from scalecore.api.engine import MeasuredOnTestData
+from scalecore.api.engine import (
+    MeasuredOnTestData,
+    OpenStudy,
+    Wanted,
+    is_measured,
+    measure,
+    refuse_without_weights,
+    rules_on,
+    test_predictions_file,
+    train_wanted,
+)
 from scalecore.api.errors import RefusedError
 from scalecore.api.files import plain, write_json, write_text
 from scalecore.api.predictions import Predictions, read_predictions, trial_predictions
 from scalecore.api.statistics import MIN_SEEDS, Estimate, difference, margin_of, mean, one_training, verdict
-from scalecore.api.trials import StudyEnd, TrialRecord, TrialState
-from scalecore_promotion.confirmation_text import markdown
-from scalecore_promotion.measure import measure, rules_on
-from scalecore_promotion.open_study import OpenStudy
-from scalecore_promotion.retrain import Retrained, RetrainFolder, Retraining, retrain
+from scalecore.api.trials import Origin, StudyEnd, TrialRecord, TrialState
+from scalecore_analysis.confirmation.text import markdown
 
+RESULT_FILE = "confirmation.json"
 Losses = npt.NDArray[np.float64]
 
 
@@ -31,7 +40,7 @@ Losses = npt.NDArray[np.float64]
 class Confirmation:
     """`content` is the content of `confirmation.json`; None if the run ended before all replicates finished."""
 
-    folder: RetrainFolder
+    folder: Path
     end: StudyEnd
     content: Mapping[str, Any] | None = None
 
@@ -50,54 +59,58 @@ class _Group:
     """Replicates that predict a constant."""
 
 
-def confirm(study: OpenStudy, *, top: int, seeds: int, test: bool) -> Confirmation:
+def confirm(
+    study: OpenStudy, *, top: int, seeds: int, test: bool = False, elsewhere: Sequence[Path] = ()
+) -> Confirmation:
     """Train the missing replicates of the `top` best trials on `seeds` seeds, and compare them on validation data.
 
-    With `test`, compare on test data too, which is opened once for all replicates that were not evaluated yet. Raises
-    `RefusedError` if no trial is completed.
+    With `test`, compare on test data too, which is opened once for all replicates that were not evaluated yet.
+    `elsewhere` are folders of studies that may contain equal trainings. Raises `RefusedError` if no trial is completed.
     """
     if test:
-        study.refuse_without_weights("confirm --test")
+        refuse_without_weights(study, "confirm --test")
     chosen = study.completed()[:top]
     if not chosen:
         raise RefusedError(f"{study.folder.path}: the study has no completed trial to confirm")
-    folder = RetrainFolder(study.folder.confirmation, prepared=study.folder.data)
     # Seed by seed, so that an interrupted run has equally many replicates of each trial.
     wanted = [
-        Retraining(
-            trial=trial,
+        Wanted(
+            origin=Origin(kind="replicate", label=f"trial {trial.number}, replicate {replicate}"),
+            architecture=trial.architecture,
             hyperparameters=dict(trial.hyperparameters),
+            trial=trial.number,
             replicate=replicate,
-            label=f"trial {trial.number}, replicate {replicate}",
         )
         for replicate in range(1, seeds + 1)
         for trial in chosen
     ]
-    name = study.plan.resolved.experiment.name
-    title = f"confirmation of {name}, {len(chosen)} configurations on {seeds} seeds"
-    retrained = retrain(study, wanted, folder=folder, plan=study.plan, runtime=study.runtime, title=title)
-    records = {one: retrained.records.get(one.identity(study, study.plan)[1]) for one in wanted}
-    if retrained.end is not StudyEnd.COMPLETED or any(record is None for record in records.values()):
-        return Confirmation(folder=folder, end=retrained.end)
-    replicates = {
-        trial.number: [record for one, record in records.items() if record is not None and one.trial is trial]
-        for trial in chosen
-    }
+    identities = [one.identity(study, study.plan)[1] for one in wanted]
+    folder, place = study.folder.confirmation, study.folder.path
+    title = f"confirmation of {study.plan.resolved.experiment.name}"
+    unmeasured = [one for one in identities if not is_measured(study, one, place=place)] if test else []
+    trained = train_wanted(study, wanted, title=title, keep_weights=True, weights_for=unmeasured, elsewhere=elsewhere)
+    if trained.end is not StudyEnd.COMPLETED or len(trained.records) < len(set(identities)):
+        return Confirmation(folder=folder, end=trained.end)
+    replicates: dict[int, list[TrialRecord]] = {trial.number: [] for trial in chosen}
+    for one, identity in zip(wanted, identities, strict=True):
+        assert one.trial is not None
+        replicates[one.trial].append(trained.records[identity])
     measured: Mapping[str, MeasuredOnTestData] = {}
     if test:
         done = [r for own in replicates.values() for r in own if r.state is TrialState.COMPLETED]
-        measured = measure(study, retrained, done, plan=study.plan, by=f"confirm, top {top}, {seeds} seeds")
+        by = f"confirm, top {top}, {seeds} seeds"
+        measured = measure(study, done, plan=study.plan, folder=study.folder, place=place, by=by)
         for record in done:
-            folder.weights(record.number).unlink(missing_ok=True)  # no longer needed (guard G44)
-    content = _content(study, retrained, chosen, replicates, measured=measured, seeds=seeds)
-    write_json(folder.path / "confirmation.json", content)
-    write_text(folder.path / "confirmation.md", markdown(content))
+            study.folder.weights(record.number).unlink(missing_ok=True)  # no longer needed (guard G44)
+    content = _content(study, chosen, replicates, measured=measured, seeds=seeds)
+    folder.mkdir(exist_ok=True)
+    write_json(folder / RESULT_FILE, content)
+    write_text(folder / "confirmation.md", markdown(content))
     return Confirmation(folder=folder, end=StudyEnd.COMPLETED, content=content)
 
 
 def _content(
     study: OpenStudy,
-    retrained: Retrained,
     chosen: Sequence[TrialRecord],
     replicates: Mapping[int, Sequence[TrialRecord]],
     *,
@@ -105,7 +118,7 @@ def _content(
     seeds: int,
 ) -> dict[str, Any]:
     objective = study.plan.resolved.experiment.objective
-    path = retrained.folder.path
+    path = study.folder.path
     validation, test = [], []
     for rank, trial in enumerate(chosen, start=1):
         done = [record for record in replicates[trial.number] if record.state is TrialState.COMPLETED]
@@ -121,7 +134,7 @@ def _content(
         losses = _stack([one for one in kept if one is not None]) if is_loss else None
         validation.append(_Group(values=values, losses=losses, **common))
         if measured:
-            of_test = [read_predictions(path / measured[r.hash].predictions.file) for r in done]
+            of_test = [read_predictions(test_predictions_file(study, measured[r.hash], place=path)) for r in done]
             reached = [measured[record.hash].loss for record in done]
             test.append(_Group(values=reached, losses=_stack(of_test), **common))
     result: dict[str, Any] = plain(
@@ -131,8 +144,8 @@ def _content(
             "seeds": seeds,
             "metric": objective.metric,
             "direction": objective.direction,
-            "validation": _part(study, retrained, validation, part="val", direction=objective.direction),
-            "test": _part(study, retrained, test, part="test", direction="minimize") if test else None,
+            "validation": _part(study, validation, part="val", direction=objective.direction),
+            "test": _part(study, test, part="test", direction="minimize") if test else None,
             "openings": study.openings(),
             "replicates": {
                 str(number): [
@@ -156,9 +169,7 @@ def _content(
     return result
 
 
-def _part(
-    study: OpenStudy, retrained: Retrained, groups: Sequence[_Group], *, part: str, direction: str
-) -> dict[str, Any]:
+def _part(study: OpenStudy, groups: Sequence[_Group], *, part: str, direction: str) -> dict[str, Any]:
     """Rows by rank, the verdicts against the best configuration, and the best baseline on the same windows."""
     overlap = study.plan.data.target.overlap
     sign = 1.0 if direction == "minimize" else -1.0
@@ -197,7 +208,7 @@ def _part(
         "winner": best.trial.number,
         "windows_resampled": best.losses is not None,
         "margin": margin,
-        "baseline": _baseline(study, retrained, best, part=part, overlap=overlap),
+        "baseline": _baseline(study, best, part=part, overlap=overlap),
     }
 
 
@@ -215,16 +226,12 @@ def _against(
     return {"worse_by": worse.value, "worse_by_interval": interval, "verdict": found}
 
 
-def _baseline(
-    study: OpenStudy, retrained: Retrained, best: _Group, *, part: str, overlap: int
-) -> dict[str, Any] | None:
+def _baseline(study: OpenStudy, best: _Group, *, part: str, overlap: int) -> dict[str, Any] | None:
     """The best baseline on these windows, and the best configuration's loss minus the baseline's loss."""
     if best.losses is None:
         return None
-    rows = np.load(retrained.folder.data / f"{part}.npy", allow_pickle=False)
-    found = [
-        (one, losses) for one, losses in rules_on(study.plan, rows, data=retrained.folder.data) if losses is not None
-    ]
+    rows = np.load(study.folder.data / f"{part}.npy", allow_pickle=False)
+    found = [(one, losses) for one, losses in rules_on(study.plan, rows, data=study.folder.data) if losses is not None]
     if not found:
         return None
     rule, theirs = min(found, key=lambda pair: float(pair[1].mean()))

@@ -9,34 +9,27 @@ from typing import Any
 from attrs import frozen
 
 from scalecore.api.analysis import TrainingContext
-from scalecore.api.engine import (
-    Event,
-    Journal,
-    Plan,
-    Repaired,
-    Runtime,
-    StopRequests,
-    StudyDevice,
-    StudyLock,
-    StudyState,
-    build_plan,
-    explained,
-    load_registry,
-    load_stored,
-    read_state,
-    refuse_another_experiment,
-    refuse_changed_code,
-    refuse_changed_data,
-    refuse_findings,
-)
 from scalecore.api.errors import RefusedError
-from scalecore.api.studies import StudyFolder
 from scalecore.api.trials import TrialRecord
+from scalecore.planning.build_plan import build_plan
+from scalecore.planning.plan import Plan
+from scalecore.planning.runtime import Runtime
+from scalecore.plugins.registry import load_registry
+from scalecore.store.disk import explained
+from scalecore.store.events import Event, Repaired
+from scalecore.store.journal import Journal
+from scalecore.store.kept_study import load_stored
+from scalecore.store.layout import StudyFolder
+from scalecore.store.lock import StudyLock
+from scalecore.store.state import StudyState, read_state
+from scalecore.store.study_device import StudyDevice
+from scalecore.study.run import refuse_another_experiment, refuse_changed_code, refuse_changed_data, refuse_findings
+from scalecore.study.stop_requests import StopRequests
 
 
 @frozen(kw_only=True, eq=False)
 class OpenStudy:
-    """A study that is locked while `open_study` is active; only openings and test results are added to its journal."""
+    """A study that is locked while `open_study` is active."""
 
     folder: StudyFolder
     lock: StudyLock
@@ -49,20 +42,12 @@ class OpenStudy:
 
     def record(self, event: Event) -> None:
         """Append to the study's journal and flush to disk."""
-        self.state.apply(self.journal.append(event))
+        for one in self.state.announced(event):
+            self.state.apply(self.journal.append(one))
 
     def plan_with(self, overrides: Sequence[str]) -> tuple[Plan, Runtime]:
         """The study's plan with overridden keys of its experiment."""
         return _plan(self.folder, overrides, self.training.registry, device=self.state.device)
-
-    def refuse_without_weights(self, command: str) -> None:
-        """Raise `RefusedError` if the study's trainer stores no weights, which `command` needs."""
-        trainer = self.plan.resolved.trainer
-        if not trainer.record.keeps_weights:  # type: ignore[attr-defined]  # a TrainerRecord
-            raise RefusedError(
-                f"{self.folder.path}: {command} needs the weights of a model, but trainer "
-                f"{trainer.name!r} stores none; `scalecore confirm` compares the best trials on validation data"
-            )
 
     def completed(self) -> list[TrialRecord]:
         """Completed trials, best first; trials that predict a constant come last (guard G09)."""

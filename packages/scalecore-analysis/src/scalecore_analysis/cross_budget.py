@@ -15,16 +15,14 @@ from attrs import evolve, frozen
 
 from scalecore.api import formatting
 from scalecore.api.analysis import AnalysisResult, TrainingContext
-from scalecore.api.engine import StudyState, by_name, content_hash, forecast, read_state
+from scalecore.api.engine import Wanted, by_name, content_hash, forecast, open_study, train_wanted
 from scalecore.api.errors import RefusedError
 from scalecore.api.predictions import trial_predictions
 from scalecore.api.statistics import MIN_SEEDS, Estimate, difference, margin_of, mean, verdict
 from scalecore.api.studies import StudyFolder
-from scalecore.api.trials import StudyEnd, StudyView, TrialRecord, TrialState
-from scalecore_promotion.nearest_shape import nearest_shape
-from scalecore_promotion.open_study import open_study
-from scalecore_promotion.options import CrossBudgetOptions
-from scalecore_promotion.retrain import RetrainFolder, Retraining, retrain
+from scalecore.api.trials import Origin, StudyEnd, StudyView, TrialRecord, TrialState
+from scalecore_analysis.nearest_shape import nearest_shape
+from scalecore_analysis.options import CrossBudgetOptions
 
 
 @frozen(kw_only=True, eq=False)
@@ -54,9 +52,7 @@ class CrossBudget:
         rows: list[dict[str, Any]] = []
         total, unknown, missing = 0.0, 0, 0
         for cell in (cell for group in groups_of(studies) for cell in cells_of(group)):
-            state = _state(cell)
-            # A training that failed once is retried; its hash counts as known after the second failure.
-            done = sum(record.hash in state.hashes for record in _replicates(cell, self._options.seeds))
+            done = sum(record.state is TrialState.COMPLETED for record in _replicates(cell, self._options.seeds))
             left = 0 if cell.same_as else self._options.seeds - done
             seconds = _seconds(cell)
             total += (seconds or 0.0) * left
@@ -87,13 +83,11 @@ class CrossBudget:
         cells = [cell for group in groups for cell in cells_of(group) if cell.same_as is None]
         for target in (study for group in groups for study in group):
             folder = StudyFolder(target.folder)
-            wanted = [one for cell in cells if cell.target is target for one in _retrainings(cell, self._options.seeds)]
+            wanted = [one for cell in cells if cell.target is target for one in _wanted(cell, self._options.seeds)]
+            others = [study.folder for study in studies if study is not target]
             with open_study(folder, context) as study:
-                into = RetrainFolder(folder.cross_budget, prepared=folder.data)
-                title = f"cross-budget validation at {target.budget}"
-                done = retrain(study, wanted, folder=into, plan=study.plan, runtime=study.runtime, title=title)
-            for record in done.records.values():
-                into.weights(record.number).unlink(missing_ok=True)  # not needed
+                title = f"cross-budget validation of {target.name}"
+                done = train_wanted(study, wanted, title=title, elsewhere=others)
             if done.end is not StudyEnd.COMPLETED:
                 return done.end
         return StudyEnd.COMPLETED
@@ -190,42 +184,35 @@ class _Values:
     failed: int
 
 
-def _retrainings(cell: Cell, seeds: int) -> list[Retraining]:
+def _wanted(cell: Cell, seeds: int) -> list[Wanted]:
+    what = f"trial {cell.trial.number}" if cell.own else f"best of {cell.source.name}"
     return [
-        Retraining(
-            trial=cell.trial,
+        Wanted(
+            origin=Origin(kind="replicate" if cell.own else "transfer", label=f"{what}, replicate {replicate}"),
+            architecture=cell.trial.architecture,
             hyperparameters=dict(cell.trial.hyperparameters),
+            trial=cell.trial.number if cell.own else None,
             replicate=replicate,
-            label=f"best of {cell.source.name} at {cell.target.budget}, seed {replicate}",
         )
         for replicate in range(1, seeds + 1)
     ]
 
 
 def _replicates(cell: Cell, seeds: int) -> list[TrialRecord]:
-    """Finished trainings of a cell, matched by configuration and not by source budget; a retried training counts as its
-    last attempt ended.
-    """
-    mine = {
-        record.hash: record
-        for record in _state(cell).records
+    """The first finished trainings of a cell, matched by configuration: `scalecore confirm` may have trained some."""
+    mine = [
+        record
+        for record in cell.target.confirmations
         if record.architecture.id == cell.trial.architecture.id
         and dict(record.hyperparameters) == dict(cell.trial.hyperparameters)
-    }
-    return list(mine.values())[:seeds]
-
-
-def _state(cell: Cell) -> StudyState:
-    """The state of the trainings at the cell's budget."""
-    journal = StudyFolder(StudyFolder(cell.target.folder).cross_budget).journal
-    return read_state(journal)
+    ]
+    return mine[:seeds]
 
 
 def _values(cell: Cell, records: Sequence[TrialRecord]) -> _Values:
     done = [record for record in records if record.state is TrialState.COMPLETED and record.value is not None]
     objective = cell.target.experiment["objective"]
-    folder = StudyFolder(cell.target.folder).cross_budget
-    kept = [trial_predictions(folder, record) for record in done]
+    kept = [trial_predictions(cell.target.folder, record) for record in done]
     is_loss = objective["metric"] == "val_loss" and objective["reduction"] == "best" and kept and all(kept)
     return _Values(
         values=[float(record.value or 0.0) for record in done],

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from scalecore.api.engine import opened_text
 from scalecore.api.formatting import number
-from scalecore_promotion.card import opened_text
 
 
 def report_lines(content: Mapping[str, Any]) -> list[str]:
@@ -55,6 +55,11 @@ def markdown(content: Mapping[str, Any]) -> str:
     if content["test"] is not None:
         lines += [opened_text(content["openings"]), ""]
     return "\n".join(lines)
+
+
+def sentences_of(content: Mapping[str, Any]) -> list[str]:
+    """The findings on validation data, and the replicates without a value."""
+    return [*_sentences(content, content["validation"]), *_failures(content)]
 
 
 def _parts(content: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], str]]:

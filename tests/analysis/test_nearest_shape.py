@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scalecore.api.space import Architecture
-from scalecore_promotion.nearest_shape import nearest_shape
+from scalecore_analysis.nearest_shape import nearest_shape
 
 ROLES = {"width": "d_model", "depth": "n_layers", "heads": "n_heads", "feed_forward": "d_ff"}
 

@@ -15,8 +15,8 @@ from scalecore.api.analysis import TrainingContext
 from scalecore.cli.main import main
 from scalecore.execution.local.devices import FoundGpus
 from scalecore.store.layout import StudyFolder
+from scalecore.study.open_study import open_study
 from scalecore.testing.fakes import EXPERIMENT, write_walk
-from scalecore_promotion.open_study import open_study
 
 REGISTRY = {"no_plugins": True, "block": []}
 
