@@ -16,7 +16,7 @@ from scalecore.config.messages import Position, Problem
 from scalecore.config.overrides import CannotSetError, set_value
 from scalecore.config.source import Tree
 
-_FIXED = ("name", "description", "output", "sweep", "analyses")
+_FIXED = ("name", "description", "output", "sweep", "confirm", "analyses")
 """Keys of the whole campaign, which cannot be swept."""
 
 

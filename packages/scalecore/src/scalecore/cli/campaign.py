@@ -36,20 +36,20 @@ def run_all(campaign: Campaign, training: TrainingContext, *, only: Sequence[str
     if campaign.analyses and only:
         click.echo("analyses not run: --only runs studies; without it, the same command runs the analyses")
     elif campaign.analyses:
-        _analyse(campaign, index, rows, training)
+        return worst([*ends.values(), _analyse(campaign, index, rows, training)])
     return worst(ends.values())
 
 
 def _analyse(
     campaign: Campaign, index: CampaignIndex, rows: Sequence[Mapping[str, Any]], training: TrainingContext
-) -> None:
+) -> ExitCode:
     from scalecore.cli.analyses_at_end import run_analyses
 
     missing = [row["study"] for row in rows if row["state"] not in ("completed", "exhausted")]
     if missing:
         click.echo(f"analyses not run: {len(missing)} of {len(rows)} studies are incomplete: {', '.join(missing)}")
-        return
-    run_analyses(campaign.analyses, [index.path], folder=index.path, training=training, say=print_line)
+        return ExitCode.COMPLETED
+    return run_analyses(campaign.analyses, [index.path], folder=index.path, training=training, say=print_line)
 
 
 def show_plan(campaign: Campaign, *, only: Sequence[str], as_json: bool, allow_changed_code: bool) -> ExitCode:

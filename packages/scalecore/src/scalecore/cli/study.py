@@ -91,7 +91,8 @@ def run(
         from scalecore.store.layout import output_folder
 
         folder = output_folder(resolved.experiment)
-        run_analyses(resolved.analyses, [folder], folder=folder, training=training, say=print_line)
+        code = run_analyses(resolved.analyses, [folder], folder=folder, training=training, say=print_line)
+        sys.exit(code if code is not ExitCode.COMPLETED else end.exit_code)
     sys.exit(end.exit_code)  # guard G38
 
 

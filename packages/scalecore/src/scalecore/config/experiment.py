@@ -173,6 +173,10 @@ class Guards:
     )
 
 
+CONFIRM = "confirm"
+"""The analysis whose options are those of the key `confirm`."""
+
+
 @frozen(kw_only=True)
 class Experiment:
     """A checked experiment file with all defaults filled in."""
@@ -201,6 +205,11 @@ class Experiment:
     loggers: list[ComponentRef] = option(
         factory=lambda: [ComponentRef(use="console"), ComponentRef(use="files")],
         help="Where to write results.",
+    )
+    confirm: dict[str, Any] | None = option(
+        None,
+        help="Retrain the best trials on fresh seeds once the search is complete, before the other analyses: options "
+        "of analysis `confirm`, as in `{top: 3, seeds: 5}`. [G14]",
     )
     analyses: list[ComponentRef] = option(
         factory=list,

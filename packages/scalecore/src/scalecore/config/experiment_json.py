@@ -33,7 +33,12 @@ def to_plain(resolved: Resolved) -> dict[str, Any]:
     plain["execution"] = _component(resolved.executor) | _section(experiment.execution)
     plain["monitors"] = [_component(one) for one in resolved.monitors]
     plain["loggers"] = [_component(one) for one in resolved.loggers]
-    plain["analyses"] = [_component(one) for one in resolved.analyses]
+    analyses = list(resolved.analyses)
+    if experiment.confirm is None:  # as in studies older than this key
+        del plain["confirm"]
+    else:
+        plain["confirm"] = plain_value(analyses.pop(0).options)
+    plain["analyses"] = [_component(one) for one in analyses]
     del plain["sweep"]  # a resolved experiment is one study
     for name in ("description", "plugins"):  # without a value as in studies older than these options
         if not plain[name]:

@@ -16,7 +16,7 @@ from cattrs.errors import BaseValidationError
 from scalecore.api.errors import ExperimentError
 from scalecore.config.constraints import described
 from scalecore.config.converters import register_forms
-from scalecore.config.experiment import ComponentRef, Experiment
+from scalecore.config.experiment import CONFIRM, ComponentRef, Experiment
 from scalecore.config.messages import ExperimentFileError, KeyPath, Position, Problem, raise_problems
 from scalecore.config.overrides import apply_overrides
 from scalecore.config.source import MAX_BYTES, Tree, parse
@@ -169,6 +169,8 @@ def problems_of_error(tree: Tree, error: BaseException, path: KeyPath = ()) -> I
 
 
 def _listed_twice(tree: Tree, experiment: Experiment) -> Iterator[Problem]:
+    if experiment.confirm is not None and any(ref.use == CONFIRM for ref in experiment.analyses):
+        yield tree.problem((CONFIRM,), "`analyses` lists confirm too; remove one of them", key=True)
     for role in ("monitors", "loggers", "analyses"):
         refs: list[ComponentRef] = getattr(experiment, role)
         for index, ref in enumerate(refs):

@@ -24,7 +24,7 @@ from scalecore.api.metrics import direction_problem
 from scalecore.api.trainer import Trainer, TrainingChoices
 from scalecore.config.constraints import nearest
 from scalecore.config.converters import read_component, section_component
-from scalecore.config.experiment import ComponentRef, Execution, Experiment, Search, Training, known_keys
+from scalecore.config.experiment import CONFIRM, ComponentRef, Execution, Experiment, Search, Training, known_keys
 from scalecore.config.experiment_json import plain_value
 from scalecore.config.extras import missing_extras
 from scalecore.config.instantiate import create
@@ -141,7 +141,10 @@ def _resolve(draft: Draft, registry: Registry, *, begun: Callable[[Experiment], 
         executor=found[("execution",)],
         monitors=listed("monitors", draft.experiment.monitors),
         loggers=listed("loggers", draft.experiment.loggers),
-        analyses=listed("analyses", draft.experiment.analyses),
+        analyses=(
+            *((found[CONFIRM,],) if (CONFIRM,) in found else ()),
+            *listed("analyses", draft.experiment.analyses),
+        ),
         left_out=tuple(left_out),
     )
 
@@ -243,6 +246,8 @@ def _refs(root: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str, ComponentRef]
         ref = section_component(root.get(name, {}), section)
         if ref is not None:
             yield (name,), kind, ref
+    if isinstance(root.get(CONFIRM), dict):
+        yield (CONFIRM,), "analysis", ComponentRef(use=CONFIRM, options=root[CONFIRM])
     if "loggers" not in root:
         default: Any = attrs.fields_dict(Experiment)["loggers"].default
         for index, ref in enumerate(default.factory()):

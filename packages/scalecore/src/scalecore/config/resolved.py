@@ -48,6 +48,7 @@ class Resolved:
     monitors: tuple[ResolvedComponent, ...]
     loggers: tuple[ResolvedComponent, ...]
     analyses: tuple[ResolvedComponent, ...]
+    """In the order in which they run: that of `confirm:` first, if the file has this key."""
     left_out: tuple[str, ...] = ()
     """Messages about removed components that a begun study uses and can be resumed without."""
 

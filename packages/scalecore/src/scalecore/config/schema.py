@@ -12,6 +12,7 @@ from scalecore.api.options import Imported, ImportPath, Pattern
 from scalecore.api.space import Distribution
 from scalecore.config.constraints import bounds_of
 from scalecore.config.experiment import (
+    CONFIRM,
     DEFAULT_TRAINER,
     Budget,
     ComponentRef,
@@ -91,6 +92,7 @@ def experiment_schema(registry: Registry) -> dict[str, Any]:
         "execution": _section(Execution, registry.components("executor"), default="local"),
         "monitors": {"type": "array", "items": _component(registry.components("monitor"))},
         "loggers": {"type": "array", "items": _component(registry.components("logger"))},
+        "confirm": _confirm(registry),
         "analyses": {"type": "array", "items": _component(registry.components("analysis"))},
     }
     fields = list(fields_of(Experiment))
@@ -118,6 +120,14 @@ def _component(components: Iterable[Registered]) -> dict[str, Any]:
     if not variants:
         return {"type": ["string", "object"], "required": ["use"], "properties": {"use": {"type": "string"}}}
     return {"oneOf": [*bare, *variants]}
+
+
+def _confirm(registry: Registry) -> dict[str, Any]:
+    """`confirm:`, the options of the analysis of this name."""
+    found = [one for one in registry.components("analysis") if one.name == CONFIRM]
+    if not found:
+        return {"type": ["object", "null"]}
+    return {"anyOf": [_object(_properties(fields_of(found[0].record.options)), []), {"type": "null"}]}
 
 
 def _use(component: Registered) -> dict[str, Any]:

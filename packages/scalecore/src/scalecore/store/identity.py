@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from scalecore.config.resolved import Resolved
 
 FREE = {
-    "": ("description", "output", "plugins", "monitors", "loggers", "execution", "analyses"),
+    "": ("description", "output", "plugins", "monitors", "loggers", "execution", "confirm", "analyses"),
     "search": ("trials",),
     "training": (
         "threads",
