@@ -85,7 +85,9 @@ def paired_with_best(study: StudyView, trials: list[TrialRecord], best: TrialRec
 
 def _optimism(means: Floats, errors: Floats) -> float:
     """`means` [trials], with their errors [trials, cosines], whose covariance is that of the errors that are drawn."""
-    directions = np.random.default_rng(SEED).normal(size=(errors.shape[1], DRAWS)) / np.sqrt(errors.shape[1])
-    drawn = errors @ directions
+    cosines = errors.shape[1]
+    half = np.random.default_rng(SEED).normal(size=(cosines, DRAWS // 2)) / np.sqrt(cosines)
+    # Each with its opposite: the errors of one trial average to 0, so that a clear winner has no optimism.
+    drawn = errors @ np.concatenate([half, -half], axis=1)
     winners = (means[:, None] + drawn).argmin(axis=0)
-    return float(-drawn[winners, np.arange(DRAWS)].mean())
+    return max(0.0, float(-drawn[winners, np.arange(DRAWS)].mean()))

@@ -120,9 +120,10 @@ def run_attempt(spec: TorchSpec, monitor: AttemptMonitor) -> dict[str, Any]:
             warnings.append(f"training part not measured: {type(error).__name__}: {message_of(error)}")
     progress, judged = trainer.progress, ended in ("completed", "pruned")
     if judged and progress.best is not None and trainer.best_logits_NC is not None:
-        progress.best["intervals"], progress.best["without_interval"] = metric_intervals(
+        intervals, reasons = metric_intervals(
             trainer.task, trainer.best_logits_NC, trainer.validation.labels, overlap=spec.label_overlap
         )
+        progress.best |= {"intervals": intervals} | ({"without_interval": reasons} if reasons else {})
     return setup | {
         "state": ended,
         "reason": reason,

@@ -52,7 +52,7 @@ def evaluate(spec: TorchSpec, monitor: AttemptMonitor, *, device: torch.device) 
         "device": str(device),
         "probe": probe_logits(module, spec.shape),
         "loss": float(predictions.losses().mean()),
-        "metrics": task.metrics(logits_NC, labels_N) | {"without_interval": reasons},
+        "metrics": task.metrics(logits_NC, labels_N) | ({"without_interval": reasons} if reasons else {}),
         "intervals": {"loss": intervals.pop("val_loss"), **intervals},
         "predictions": {"sha256": digest, "part": spec.part, "epoch": spec.epoch, "windows": len(predictions)},
     }
