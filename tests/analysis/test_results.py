@@ -68,6 +68,15 @@ def test_ties_are_found_by_paired_comparison(forecasters: StudyView) -> None:
     )
 
 
+def test_g18_a_clear_winner_has_no_optimism(study: Make, tmp_path: Path) -> None:
+    """However the errors are drawn, the same trial is the best."""
+    generator = np.random.default_rng(0)
+    labels = (generator.random(WINDOWS) < 0.5).astype(float)
+    logits = [3 * labels - 1.5, 1.5 - 3 * labels]
+    records = [predicting(tmp_path / "walk", trial(number), logits[number], labels) for number in range(2)]
+    assert analyse(study(records)).data["walk"]["best"]["optimism"] == pytest.approx(0.0, abs=1e-12)
+
+
 def test_a_trial_that_does_not_count_is_not_tied(forecasters: StudyView) -> None:
     """It is outside the current grid or space and could not have been selected."""
     best = analyse(forecasters).data["walk"]["best"]["trial"]

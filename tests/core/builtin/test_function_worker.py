@@ -76,6 +76,14 @@ def test_loss_metrics_and_predictions_follow_from_outputs(attempt: Attempt, tmp_
     assert result["unread"] == []
 
 
+def test_g18_too_few_windows_have_a_reason_and_no_interval(attempt: Attempt) -> None:
+    """The best epoch names it beside the missing interval."""
+    best = attempt(spec={"label_overlap": 1000})["best"]
+    assert best["intervals"] == {"val_loss": None}
+    assert best["without_interval"]["val_loss"].endswith("labels that span 1000 rows need 5000")
+    assert "without_interval" not in attempt(name="b")["best"]
+
+
 def test_a_loss_alone_suffices(attempt: Attempt) -> None:
     """numpy numbers are accepted; no predictions are stored."""
     result = attempt(
