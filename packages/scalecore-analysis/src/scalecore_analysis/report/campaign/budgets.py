@@ -56,7 +56,6 @@ def _size(member: Member) -> Row:
         "training FLOPs": None if best is None else training_flops(study, [best]),
         "trials": len(study.counted),
         "planned": study.total,
-        "completed": len(member.subject.completed),
         "hours": sum(hours) / 3600 if hours else None,
         "FLOPs of the search": training_flops(study, study.trials) if study.trials else None,
     }
@@ -139,14 +138,13 @@ def _rule(one: BaselineReport) -> Row:
 def _against(member: Member) -> Row:
     baseline = member.study.plan.data.best_baseline
     row: Row = {**member.head, "baseline": None, "its loss": None, "search": member.searched(LOSS)}
-    row |= {"fresh seeds": None, "mean": member.replicated(LOSS), "skill": _skill(member), "skill of": None}
+    row |= {"mean": member.replicated(LOSS), "skill": _skill(member), "skill of": None}
     if baseline is not None:
         row["baseline"] = baseline.name
         row["its loss"] = Measured.of(baseline.loss, baseline.loss_interval)
     if member.best is not None:
         runs = member.fresh(LOSS)
-        row["fresh seeds"] = len(runs.values) if runs is not None else 0
-        row["skill of"] = f"{len(runs.values)} fresh seeds" if runs is not None else "the search"
+        row["skill of"] = "fresh seeds" if runs is not None else "search"
     return row
 
 

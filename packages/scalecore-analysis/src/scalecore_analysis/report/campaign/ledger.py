@@ -17,10 +17,7 @@ __all__ = ["absent_studies", "campaigns_of", "ledger"]
 def ledger(view: CampaignView, absent: Sequence[Row]) -> Section:
     """Trials by state, by origin, their hours, and the studies of the campaign that are not on the page."""
     states, origins, costs = (_with_total([row(one) for one in view.members]) for row in (_states, _origins, _cost))
-    studies = [
-        {"study": view.name(one), **one.head, "state": one.study.state, "folder": str(one.study.folder)}
-        for one in view.members
-    ]
+    studies = [{"study": view.name(one), **one.head, "state": one.study.state} for one in view.members]
     tables = {
         "Trials by state": states,
         "Trials by origin": origins,

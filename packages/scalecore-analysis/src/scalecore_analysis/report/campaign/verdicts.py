@@ -41,7 +41,11 @@ def verdicts(view: CampaignView, found: Sequence[GroupVerdict]) -> Section:
         for one in found
         for condition in one.conditions
     ]
-    needs = [{**_head(one), **need_row(need)} for one in found for need in one.needs]
+    needs = [
+        {**_head(one), **need_row(need), "missing": view.shortened(one.group, need.text)}
+        for one in found
+        for need in one.needs
+    ]
     tables = {
         "Verdicts": rows,
         "Tests": tests,
@@ -224,7 +228,7 @@ def _points(view: CampaignView, one: GroupVerdict) -> list[Row]:
                 "spread": tests.spreads[index] if tests and len(budget.losses) > 1 else None,
                 "step": tests.steps[index - 1] if tests and index else None,
                 "at most": tests.bounds[index - 1] if tests and index else None,
-                "configuration": budget.chosen,
+                "records": budget.chosen.rpartition("; ")[2] if budget.chosen else None,
             }
         )
     return rows
