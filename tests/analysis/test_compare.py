@@ -608,7 +608,7 @@ def test_the_plan_names_the_comparisons_and_what_they_need(seeded: Make) -> None
 def test_the_loss_is_listed_by_number_of_features(seeded: Make) -> None:
     """With parameters, interval, and the difference to the smallest; the page has the figure."""
     studies = [tier(seeded, name, level) for name, level in (("a100", 0.6), ("a25", 0.7), ("a50", 0.65))]
-    result = analyse(*studies, figures=["svg"])
+    result = analyse(*studies, figures=["svg"], tables=["csv"])
     rows = result.tables["Loss against number of features"]
     assert [row["features"] for row in rows] == [25, 50, 100]
     assert [row["parameters"] for row in rows] == [64, 64, 64]
@@ -616,10 +616,14 @@ def test_the_loss_is_listed_by_number_of_features(seeded: Make) -> None:
     for row in rows[1:]:
         assert row["difference"] == pytest.approx(row["val_loss"] - rows[0]["val_loss"])
         assert row["low"] < row["val_loss"] < row["high"]
-    page = result.files["figures.html"]
+    page = result.files["compare.html"]
     assert all(address.startswith("#") for address in addresses_of(page))
     assert len(figures_of(page)) == 2
-    assert {"Differences.svg", "Loss-against-number-of-features.svg", "figures.html"} == set(result.files)
+    assert result.summary[1] in page
+    assert {"Differences-with-intervals.svg", "Loss-by-number-of-features.svg", "compare.html"} < set(result.files)
+    table = result.files["tables/loss-against-number-of-features.csv"]
+    assert isinstance(table, str)
+    assert table.splitlines()[0].startswith("study,features,parameters,seeds,val_loss,low,high,difference,")
 
 
 def test_a_study_without_a_completed_trial_is_not_compared(seeded: Make) -> None:

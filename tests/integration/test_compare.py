@@ -78,7 +78,7 @@ def test_a_search_is_compared_with_the_configuration_that_everybody_uses(
     assert row["difference"] == pytest.approx(searched.mean() - usual.mean())
     assert (row["study"], row["reference"], row["fresh"]) == ("searched", "usual", True)
     assert row["low"] < row["difference"] < row["high"]
-    assert (tmp_path / "figures.html").is_file()
+    assert (tmp_path / "compare.html").is_file()
 
 
 def test_feature_sets_are_compared_on_equal_labels(studies: dict[str, Path], tmp_path: Path) -> None:

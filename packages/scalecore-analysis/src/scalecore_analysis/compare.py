@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from scalecore.api.analysis import AnalysisPlan, AnalysisResult, PlannedTraining
 from scalecore.api.errors import RefusedError
 from scalecore.api.metrics import LARGE_IS_GOOD, SMALL_IS_GOOD
 from scalecore.api.statistics import MIN_SEEDS
 from scalecore.api.trials import StudyView
-from scalecore_analysis.comparing.figures import comparison_figures
+from scalecore_analysis.comparing.figures import BY_FEATURES, DIFFERENCES, comparison_figures
 from scalecore_analysis.comparing.judged import JudgedComparison, judged
 from scalecore_analysis.comparing.pairs import Pairs, pair_up
 from scalecore_analysis.comparing.profile import HARD, contrast, profiles
@@ -24,8 +24,10 @@ from scalecore_analysis.comparing.tables import (
 )
 from scalecore_analysis.comparing.verdicts import Compared, Rules, compared, least_spreads
 from scalecore_analysis.options import CompareOptions
-from scalecore_analysis.report.html import figure_files, figure_page
-from scalecore_analysis.report.section import Row
+from scalecore_analysis.report.html import figure_files, section_page
+from scalecore_analysis.report.paper import table_files
+from scalecore_analysis.report.section import Row, Section
+from scalecore_analysis.vega import Spec
 
 __all__ = ["CompareAnalysis"]
 
@@ -96,17 +98,44 @@ class CompareAnalysis:
             "What differs": differing_rows(found),
             "Not compared": [{"study": profile.label, "reason": reason} for profile, reason in left_out],
         }
+        shown = {title: _without_empty(rows) for title, rows in tables.items() if rows}
+        title, sentence = f"Comparison of {len(studies)} studies", _overview(found)
+        text = [*(one.sentence() for one in found), *filter(None, [missing_text(found)])]
+        notes = _notes(found)
+        sections = _sections(text, shown, figures, notes)
         return AnalysisResult(
-            title=f"Comparison of {len(studies)} studies",
-            summary=[_overview(found), *(one.sentence() for one in found), *filter(None, [missing_text(found)])],
-            tables={title: _without_empty(rows) for title, rows in tables.items() if rows},
+            title=title,
+            summary=[sentence, *text],
+            tables=shown,
             data=_data(found),
-            notes=_notes(found),
+            notes=notes,
             files={
-                "figures.html": figure_page("Comparison of studies", figures),
+                "compare.html": section_page(title, sentence, sections),
                 **figure_files(figures, options.figures),
+                **table_files(sections, options.tables, source=title),
             },
         )
+
+
+def _sections(
+    text: Sequence[str], tables: Mapping[str, Sequence[Row]], figures: Mapping[str, Spec], notes: Sequence[str]
+) -> list[Section]:
+    """The page, with the sentences above the first table."""
+    chapters: dict[str, tuple[Sequence[str], tuple[str, ...]]] = {
+        "Verdicts": (text, ("Comparisons", "Verdicts by comparison", "Missing for a verdict", DIFFERENCES)),
+        "Features": ((), ("Loss against number of features", BY_FEATURES)),
+        "Setup": (notes, ("Studies", "What differs", "Not compared")),
+    }
+    return [
+        Section(
+            title=title,
+            text=sentences,
+            tables={name: tables[name] for name in names if name in tables},
+            figures={name: figures[name] for name in names if name in figures},
+        )
+        for title, (sentences, names) in chapters.items()
+        if any(name in tables for name in names)
+    ]
 
 
 def _overview(found: Sequence[JudgedComparison]) -> str:

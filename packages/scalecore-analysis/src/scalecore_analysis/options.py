@@ -74,6 +74,9 @@ class CompareOptions:
         help="Differences that are refused otherwise: other targets, other labels of one target, other objectives.",
     )
     figures: Figures = option(factory=list, help=FIGURES)
+    tables: list[Literal["csv", "tex"]] = option(
+        factory=list, help="File formats of the tables, for papers, in `tables/`."
+    )
 
 
 @frozen(kw_only=True)

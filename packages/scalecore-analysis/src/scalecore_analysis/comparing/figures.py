@@ -10,16 +10,18 @@ from scalecore_analysis.comparing.tables import feature_groups, feature_rows
 from scalecore_analysis.comparing.verdicts import StudyVerdict
 from scalecore_analysis.vega import Point, Series, Spec, figure
 
-__all__ = ["comparison_figures"]
+__all__ = ["BY_FEATURES", "DIFFERENCES", "comparison_figures"]
 
+DIFFERENCES = "Differences with intervals"
+BY_FEATURES = "Loss by number of features"
 COLOURS = {"better": "#2ca02c", "equivalent": "#1f77b4", "worse": "#d62728", "inconclusive": "#7f7f7f"}
 
 
 def comparison_figures(found: Sequence[JudgedComparison]) -> dict[str, Spec]:
     """The figures by title."""
-    figures = {"Differences": _differences(found)}
+    figures = {DIFFERENCES: _differences(found)}
     if groups := feature_groups(found):
-        figures["Loss against number of features"] = _features(list(groups.values()))
+        figures[BY_FEATURES] = _features(list(groups.values()))
     return figures
 
 
