@@ -11,9 +11,9 @@ from scalecore.api.explanation import Covered, ForcedDesign, LastChoice, Recomme
 from scalecore_optuna.forced import explain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
-    from scalecore_optuna.forced import ForcedArchitecture
+    from scalecore_optuna.forced import ForcedTrials
     from scalecore_optuna.grid import Grid
     from scalecore_optuna.surrogate import Surrogate
     from scalecore_optuna.trial_history import Known
@@ -35,18 +35,19 @@ def covered(grid: Grid, trials: Iterable[Known]) -> tuple[Covered, ...]:
     return tuple(result)
 
 
-def forced_designs(designs: Sequence[ForcedArchitecture], forced: Mapping[int, Known]) -> tuple[ForcedDesign, ...]:
+def forced_designs(forced: ForcedTrials) -> tuple[ForcedDesign, ...]:
     """Each design with its trials."""
     result = []
-    for design in designs:
-        numbers = tuple(number for number, trial in sorted(forced.items()) if trial.architecture is design.architecture)
-        outcome = forced[numbers[-1]].outcome if numbers else None
+    for design in forced.designs:
+        trials = forced.trials_of(design)
+        numbers = tuple(trials)
+        outcome = trials[numbers[-1]].outcome if numbers else None
         state = "planned" if not numbers else "running" if outcome is None else str(outcome.state)
         result.append(
             ForcedDesign(
                 label=design.label,
                 architecture=design.architecture,
-                reason=explain(design.label, design.architecture.values),
+                reason=explain(design),
                 trials=numbers,
                 state=state,
             )

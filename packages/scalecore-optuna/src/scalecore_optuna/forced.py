@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from scalecore.api.errors import ExperimentError
-from scalecore.api.space import Architecture
+from scalecore.api.space import Architecture, Value
 from scalecore.api.trials import Origin, Proposal, TrialState
 from scalecore_optuna.space_filling import farthest
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from numpy.typing import NDArray
 
-    from scalecore.api.space import Value
     from scalecore_optuna.coverage import Coverage, Point, Tried
     from scalecore_optuna.grid import Grid
-    from scalecore_optuna.trial_history import Ledger
+    from scalecore_optuna.trial_history import Known, Ledger
 
-__all__ = ["ForcedArchitecture", "ForcedTrials", "default_extremes", "explain", "extremes", "maximin", "merged"]
+__all__ = [
+    "CONFIGURATION",
+    "ForcedArchitecture",
+    "ForcedTrials",
+    "default_extremes",
+    "explain",
+    "extremes",
+    "maximin",
+    "merged",
+]
 
 TRANSIENT = (TrialState.FAILED, TrialState.TIMED_OUT)
 """Outcomes that say nothing about the configuration: the forced trial is repeated once."""
 
 TRIES = 2
+
+
+CONFIGURATION = "configuration"
+"""The first part of the label of a configuration of the user, before its number."""
 
 
 @frozen(kw_only=True)
@@ -36,6 +49,13 @@ class ForcedArchitecture:
 
     label: str
     architecture: Architecture
+    hyperparameters: Mapping[str, Value] = field(factory=dict)
+    """Those with values of their own; the others are at their middles."""
+
+    def has(self, trial: Known) -> bool:
+        """Whether a trial has the architecture, and its own hyper-parameters."""
+        own = all(trial.hyperparameters[name] == value for name, value in self.hyperparameters.items())
+        return trial.architecture is self.architecture and own
 
 
 def default_extremes(grid: Grid) -> list[str]:
@@ -101,24 +121,29 @@ def maximin(scaled: NDArray[np.float64], grid: Grid, *, count: int) -> list[Forc
     return designs
 
 
-def merged(designs: Iterable[ForcedArchitecture]) -> list[ForcedArchitecture]:
-    """Merge the designs of the same architecture, and join their labels."""
-    found: dict[str, ForcedArchitecture] = {}
+def merged(designs: Iterable[ForcedArchitecture], *, middle: Mapping[str, Value]) -> list[ForcedArchitecture]:
+    """Merge the designs of the same architecture and hyper-parameters, and join their labels."""
+    found: dict[tuple[str, tuple[Value, ...]], ForcedArchitecture] = {}
     for design in designs:
-        known = found.get(design.architecture.id)
-        found[design.architecture.id] = (
-            design if known is None else evolve(known, label=f"{known.label}+{design.label}")
-        )
+        own = design.hyperparameters
+        point = (design.architecture.id, tuple({**middle, **own}.values()))
+        known = found.get(point)
+        if known is not None:
+            own = {**known.hyperparameters, **own}
+            design = evolve(known, label=f"{known.label}+{design.label}", hyperparameters=own)
+        found[point] = design
     return list(found.values())
 
 
-def explain(label: str, values: Mapping[str, int]) -> str:
+def explain(design: ForcedArchitecture) -> str:
     """The reason for a forced design."""
-    ends = [part.split(":") for part in label.split("+")]
+    values, own = design.architecture.values, design.hyperparameters
+    ends = [part.split(":") for part in design.label.split("+")]
+    middles = "the other hyper-parameters at their middles" if own else "all hyper-parameters at their middles"
     extreme = [
         f"{name} at its feasible {'minimum' if end == 'min' else 'maximum'} ({values[name]})"
         for name, end in ends
-        if name != "maximin"
+        if name in values
     ]
     texts = [" and ".join(extreme) + ", other dimensions as near to the middle as the budget allows"] if extreme else []
     texts += [
@@ -126,13 +151,18 @@ def explain(label: str, values: Mapping[str, int]) -> str:
         for name, number in ends
         if name == "maximin"
     ]
+    texts += [f"configuration {number} of search.forced, {middles}" for name, number in ends if name == CONFIGURATION]
+    texts += [
+        f"{name} at {'its minimum' if end == 'min' else 'its maximum' if end == 'max' else end} ({own[name]}), "
+        "the other hyper-parameters at their middles, the architecture nearest to the middle"
+        for name, end in ends
+        if name in own
+    ]
     return "; ".join(texts)
 
 
 class ForcedTrials:
-    """Chooses the next design. Each runs once, at the middle of all hyper-parameters, and a second time if its trial
-    failed or timed out.
-    """
+    """Chooses the next design. Each runs once, and a second time if its trial failed or timed out."""
 
     def __init__(
         self, designs: Sequence[ForcedArchitecture], *, middle: Mapping[str, Value], coverage: Coverage, ledger: Ledger
@@ -149,16 +179,29 @@ class ForcedTrials:
     def next(self, tried: Tried, *, repeats: Collection[Point]) -> Proposal | None:
         """The first design without a trial, or with one that failed or timed out. `repeats` are known duplicates."""
         for design in self.designs:
-            point = self._coverage.point(design.architecture.values, self._middle)
+            point = self._coverage.point(design.architecture.values, self._hyperparameters(design))
             if point in repeats:
                 continue
-            forced = self._ledger.forced.values()
-            ends = [trial.outcome for trial in forced if trial.architecture is design.architecture]
+            ends = [trial.outcome for trial in self.trials_of(design).values()]
             if not ends and (point not in tried.points or self._only_imported(point)):
                 return self._proposal(design)
             if 0 < len(ends) < TRIES and all(end is not None and end.state in TRANSIENT for end in ends):
                 return self._proposal(design)
         return None
+
+    def trials_of(self, design: ForcedArchitecture) -> dict[int, Known]:
+        """The forced trials of a design by number. For one at the middles these are all of its architecture that no
+        other design there explains: the middles may have changed since.
+        """
+        others = [one for one in self.designs if one.hyperparameters and one is not design]
+        return {
+            number: trial
+            for number, trial in sorted(self._ledger.forced.items())
+            if design.has(trial) and (design.hyperparameters or not any(other.has(trial) for other in others))
+        }
+
+    def _hyperparameters(self, design: ForcedArchitecture) -> Mapping[str, Value]:
+        return {**self._middle, **design.hyperparameters}
 
     def _only_imported(self, point: Point) -> bool:
         """Whether only imported results cover a point. They inform the sampler but do not replace a forced trial."""
@@ -170,6 +213,5 @@ class ForcedTrials:
         return covering == {"imported"}
 
     def _proposal(self, design: ForcedArchitecture) -> Proposal:
-        values = design.architecture.values
-        origin = Origin(kind="forced", label=design.label, reason=explain(design.label, values))
-        return Proposal(architecture=design.architecture, hyperparameters=self._middle, origin=origin)
+        origin = Origin(kind="forced", label=design.label, reason=explain(design))
+        return Proposal(architecture=design.architecture, hyperparameters=self._hyperparameters(design), origin=origin)

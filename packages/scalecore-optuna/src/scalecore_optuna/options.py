@@ -8,10 +8,23 @@ from attrs import frozen
 
 from scalecore.api.options import PathPattern, option
 
-__all__ = ["ArchitecturalOptions", "OptunaOptions"]
+__all__ = ["ArchitecturalOptions", "ForcedConfiguration", "OptunaOptions"]
 
 INNER = ("frontier", "tpe", "gp", "random", "qmc")
 PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+
+
+@frozen(kw_only=True)
+class ForcedConfiguration:
+    """An item of `forced:` a configuration of your own, which runs before the search."""
+
+    architecture: dict[str, int | float] = option(
+        help="Values of the dimensions, or of names derived from them such as `d_ff_ratio` and `head_dim`. Exactly one "
+        "shape of the model must have them."
+    )
+    hyperparameters: dict[str, Any] = option(
+        factory=dict, help="Values within `space`. The others of `space` are at their middles."
+    )
 
 
 @frozen(kw_only=True)
@@ -27,11 +40,15 @@ class ArchitecturalOptions:
     inner_options: dict[str, Any] = option(
         factory=dict, help="Arguments of the sampler class, for `tpe`, `gp` and `package.module:Class`."
     )
-    forced: Literal["extremes", "maximin", "none"] | list[Literal["extremes", "maximin"]] = option(
+    forced: (
+        Literal["extremes", "maximin", "hyperparameters", "none"]
+        | list[Literal["extremes", "maximin", "hyperparameters"] | ForcedConfiguration]
+    ) = option(
         "extremes",
         help="Designs that run first, each once, at the middle of all hyper-parameters. `extremes`: the feasible "
         "minimum and maximum of each dimension, with the others near their middle. `maximin`: architectures far from "
-        "each other. A list of both, or `none`.",
+        "each other. `hyperparameters`: each hyper-parameter of `space` at both ends, at the architecture nearest to "
+        "the middle. A list of them and of configurations, `{architecture: {...}, hyperparameters: {...}}`; or `none`.",
     )
     extremes: list[str] | None = option(
         None,
@@ -79,7 +96,13 @@ class ArchitecturalOptions:
         """The forced designs by name."""
         if isinstance(self.forced, str):
             return () if self.forced == "none" else (self.forced,)
-        return tuple(dict.fromkeys(self.forced))
+        return tuple(dict.fromkeys("configurations" if not isinstance(one, str) else one for one in self.forced))
+
+    @property
+    def configurations(self) -> tuple[tuple[int, ForcedConfiguration], ...]:
+        """The user's configurations, with their positions in the list."""
+        ones = () if isinstance(self.forced, str) else self.forced
+        return tuple((index, one) for index, one in enumerate(ones) if isinstance(one, ForcedConfiguration))
 
     def __attrs_post_init__(self) -> None:
         if self.inner not in INNER and not PATH.fullmatch(self.inner):

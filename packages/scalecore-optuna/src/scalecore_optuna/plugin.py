@@ -9,7 +9,10 @@ from scalecore.api.components import LoggerRecord, SearchStrategyRecord
 from scalecore_optuna.options import ArchitecturalOptions, OptunaOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from scalecore.api.logger import Logger, LoggerContext
+    from scalecore.api.space import ArchitectureSpace, Distribution
     from scalecore.api.strategy import SearchContext, SearchStrategy
 
 
@@ -17,6 +20,16 @@ def _architectural(options: ArchitecturalOptions, context: SearchContext) -> Sea
     from scalecore_optuna.strategy import ArchitecturalStrategy  # import Optuna only to run a study
 
     return ArchitecturalStrategy(options, context)
+
+
+def _problems(
+    options: ArchitecturalOptions, space: Mapping[str, Distribution], shapes: ArchitectureSpace
+) -> Iterable[str]:
+    if not options.configurations:
+        return ()
+    from scalecore_optuna.configurations import configuration_problems
+
+    return configuration_problems(options, space, shapes)
 
 
 def _optuna(options: OptunaOptions, context: LoggerContext) -> Logger:
@@ -55,5 +68,6 @@ def scalecore_search_strategies() -> list[SearchStrategyRecord]:
             summary="Forced extremes, a space-filling start, then a Gaussian process over feasible shapes; no repeats.",
             options=ArchitecturalOptions,
             factory=_architectural,
+            problems=_problems,
         )
     ]

@@ -15,6 +15,7 @@ from optuna.study import Study
 from scalecore.api.explanation import Explanation
 from scalecore.api.space import middle
 from scalecore.api.trials import Origin, Outcome, Proposal, RestoredTrial, TrialState
+from scalecore_optuna.configurations import configurations, hyperparameter_extremes
 from scalecore_optuna.coverage import Coverage, Point, Settled, Tried
 from scalecore_optuna.explanation import covered, forced_designs, last_choice, moved, recommendation
 from scalecore_optuna.forced import ForcedTrials, extremes, maximin, merged
@@ -53,12 +54,16 @@ class ArchitecturalStrategy:
         self._coverage = Coverage(grid, context.space, weight=weight, trials=context.trials, near=options.near_repeat)
         self._frontier = FrontierSampler(self._coverage, roles=context.roles)
         coordinates = self._frontier.surrogate.coordinates
+        self._middle: dict[str, Any] = {name: middle(distribution) for name, distribution in context.space.items()}
         designs = {
             "extremes": lambda: extremes(grid, options.extremes),
             "maximin": lambda: maximin(coordinates.scaled, grid, count=options.maximin_trials),
+            "hyperparameters": lambda: hyperparameter_extremes(
+                context.space, maximin(coordinates.scaled, grid, count=1)[0].architecture
+            ),
+            "configurations": lambda: configurations(options, context, grid),
         }
-        forced = merged(design for name in options.designs for design in designs[name]())
-        self._middle: dict[str, Any] = {name: middle(distribution) for name, distribution in context.space.items()}
+        forced = merged((design for name in options.designs for design in designs[name]()), middle=self._middle)
         first = max(FIRST_DESIGN - len(forced), LEAST_DESIGN) if options.inner == "frontier" else STARTUP
         self._startup = first if options.startup_trials is None else options.startup_trials
         seed = np.random.SeedSequence([context.seed, 0])
@@ -107,7 +112,7 @@ class ArchitecturalStrategy:
             method=f"{designs} forced, {self._startup} startup trials, then {self._options.inner}",
             phase=self.phase(),
             origins={kind: kinds.count(kind) for kind in dict.fromkeys(kinds)},
-            forced=forced_designs(self._forced.designs, self._ledger.forced),
+            forced=forced_designs(self._forced),
             covered=covered(self._grid, trials),
             moved=moves,
             duplicates_avoided=moves.get("repeat", 0) + len(self._repeats),

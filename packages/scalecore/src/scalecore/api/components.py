@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic
 
 from attrs import field, frozen
@@ -14,6 +14,7 @@ from scalecore.api.executor import Executor, ExecutorContext
 from scalecore.api.logger import Logger, LoggerContext
 from scalecore.api.model import ModelFamily
 from scalecore.api.monitor import HardwareMonitor, MonitorContext
+from scalecore.api.space import ArchitectureSpace, Distribution
 from scalecore.api.strategy import SearchContext, SearchStrategy
 from scalecore.api.trainer import Trainer
 
@@ -82,9 +83,15 @@ class ModelRecord(Record[Options]):
 
 @frozen(kw_only=True)
 class SearchStrategyRecord(Record[Options]):
-    """`factory(options, context)` returns a `SearchStrategy`."""
+    """`factory(options, context)` returns a `SearchStrategy`.
+
+    `problems(options, space, shapes)` may find mistakes in the options before the data is read: one line each, which
+    may begin with a key of the file, such as `search.forced.1.hyperparameters.dropout: ...`. `shapes` are the legal
+    shapes of the model for made-up data, so their sizes are unknown.
+    """
 
     factory: Callable[[Options, SearchContext], SearchStrategy]
+    problems: Callable[[Options, Mapping[str, Distribution], ArchitectureSpace], Iterable[str]] | None = None
 
 
 @frozen(kw_only=True)

@@ -58,7 +58,12 @@ class Architecture:
     @property
     def id(self) -> str:
         """For example `d_model=64,n_layers=48,n_heads=2,d_ff=256`; `fixed` for a family without dimensions."""
-        return ",".join(f"{name}={value}" for name, value in self.values.items()) or "fixed"
+        return shape_id(self.values)
+
+
+def shape_id(values: Mapping[str, int]) -> str:
+    """Return the id of the architecture with these values of the dimensions, in their order."""
+    return ",".join(f"{name}={value}" for name, value in values.items()) or "fixed"
 
 
 @frozen(kw_only=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from attrs import field, frozen
 
-from scalecore.api.space import Architecture, Distribution
+from scalecore.api.space import Architecture, ArchitectureSpace, Distribution
 
 if TYPE_CHECKING:
     from scalecore.api.explanation import Explanation
@@ -25,7 +25,9 @@ class SearchContext:
 
     `architectures` are the feasible ones in a fixed order, `dimensions` the values of each dimension that occur in
     them, `space` the distributions of the varied hyper-parameters, `trials` the total of the study, and `roles` the
-    family's description of its dimensions (`depth` and the `roles` of `ArchitectureSpace`).
+    family's description of its dimensions (`depth` and the `roles` of `ArchitectureSpace`). `shapes` are all legal
+    shapes of the family with the names derived from them, and `infeasible` has by id why some of them are not among
+    `architectures`.
     """
 
     architectures: Sequence[Architecture]
@@ -35,6 +37,8 @@ class SearchContext:
     trials: int
     seed: int
     roles: Mapping[str, str] = field(factory=dict)
+    shapes: ArchitectureSpace | None = None
+    infeasible: Mapping[str, str] = field(factory=dict)
 
 
 @runtime_checkable

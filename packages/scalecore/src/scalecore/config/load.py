@@ -60,7 +60,8 @@ class LoadedExperiment:
         for line in str(error).splitlines():
             keyed = re.fullmatch(rf"({section}(?:\.\w+)+): (.+)", line)
             path, message = (keyed[1], keyed[2]) if keyed else (section, line)
-            found.append(self.problem(tuple(path.split(".")), message))
+            parts = (int(part) if part.isdigit() else part for part in path.split("."))
+            found.append(self.problem(tuple(parts), message))
         return found
 
     @contextmanager

@@ -39,6 +39,7 @@ from scalecore.planning.plan import Plan, data_limits, silent
 from scalecore.planning.preflight import (
     device_finding,
     folder_findings,
+    forced_findings,
     machine_findings,
     room_finding,
     stopping_findings,
@@ -161,11 +162,13 @@ def build_plan(
     )
     runtime = Runtime(family=sized, forecast=forecast, monitors=monitors)
     forecast.prepare(training_setup(plan, runtime))
+    with loaded.locating("search"), of_plugin("search strategy", resolved.search, "cannot list its planned trials"):
+        plan = evolve(plan, planned=[proposed(proposal) for proposal in new_strategy(plan).planned()])
     return _completed(plan, runtime, folder), runtime
 
 
 def _completed(plan: Plan, runtime: Runtime, folder: Path) -> Plan:
-    """Add the memory of the shapes, the planned trials of the strategy, and the findings of this machine."""
+    """Add the memory of the shapes, and the findings of this machine."""
     micro_batch, forecast = plan.step_size.micro_batch, runtime.forecast
     rough = {one.id: forecast.rough(one, micro_batch) for one in plan.grid.architectures}
     plan = evolve(plan, rough=rough)
@@ -182,9 +185,7 @@ def _completed(plan: Plan, runtime: Runtime, folder: Path) -> Plan:
             smallest=forecast.rough_range(smallest, micro_batch), largest=forecast.rough_range(largest, micro_batch)
         ),
     )
-    with of_plugin("search strategy", plan.resolved.search, "cannot list its planned trials"):
-        planned = [proposed(proposal) for proposal in new_strategy(plan).planned()]
-    plan = evolve(plan, memory=memory, planned=planned)
+    plan = evolve(plan, memory=memory)
     flags = [
         Finding(level="warn", subject="data", message=f"{flag['text']} [{flag['guard']}]") for flag in plan.data.flags
     ]
@@ -264,6 +265,7 @@ def _of_machine(plan: Plan, folder: Path) -> list[Finding]:
         device_finding(experiment.training.device, study=plan.device),
         *plan.resolved.training.findings(device=plan.likely_device, setting=setting, conventions=plan.conventions),
         Finding(level="ok", subject="slots", message=f"up to {slots} at a time ({why}), as memory allows"),
+        *forced_findings(planned=len(plan.planned), trials=experiment.search.trials),
         *folder_findings(folder),
         room_finding(folder, data=data, checkpoints=checkpoints),
         *warmup_findings(

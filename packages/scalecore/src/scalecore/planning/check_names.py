@@ -77,6 +77,9 @@ def name_problems(loaded: LoadedExperiment, resolved: Resolved) -> Iterator[Prob
         return
     for problem in predicate_problems(space, resolved.experiment.search.exclude):
         yield loaded.problem(problem.path, str(problem))
+    if (find := getattr(resolved.search.record, "problems", None)) is not None:
+        for text in find(resolved.search.options, resolved.experiment.search.space, space):
+            yield from loaded.problems_of(ExperimentError(text), section="search")
 
 
 def hyperparameter_problems(

@@ -25,7 +25,8 @@ def explain_search(plan: PlanReport, state: StudyState) -> dict[str, Any]:
     """Return the explanation as plain JSON types; the study may have no trial yet."""
     trials = [trial for _, trial in sorted(state.trials.items()) if not trial.retrained]
     searched = [trial for trial in trials if trial.proposal.origin.kind not in NOT_COUNTED]
-    forced = [_forced(proposal, searched) for proposal in plan.planned]
+    shared = Counter(proposal.architecture.id for proposal in plan.planned)
+    forced = [_forced(proposal, searched, alone=shared[proposal.architecture.id] == 1) for proposal in plan.planned]
     # The phase reported by the strategy, or else inferred from the journal.
     phase = state.phase or _phase(forced, searched)
     result: dict[str, Any] = plain(
@@ -124,12 +125,17 @@ def _strategy_lines(report: Mapping[str, Any] | None) -> list[str]:
     return lines
 
 
-def _forced(proposal: Proposal, trials: Sequence[AskedTrial]) -> dict[str, Any]:
-    """Return a forced design with its last trial; state `to come` if it has none."""
+def _forced(proposal: Proposal, trials: Sequence[AskedTrial], *, alone: bool) -> dict[str, Any]:
+    """Return a forced design with its last trial; state `to come` if it has none.
+
+    Designs of one architecture differ in their hyper-parameters; `alone` is False for them.
+    """
     mine = [
         trial
         for trial in trials
-        if trial.proposal.origin.kind == "forced" and trial.proposal.architecture.id == proposal.architecture.id
+        if trial.proposal.origin.kind == "forced"
+        and trial.proposal.architecture.id == proposal.architecture.id
+        and (alone or trial.proposal.hyperparameters == proposal.hyperparameters)
     ]
     # A failed trial is retried once; the one with a result counts.
     done = [t for t in mine if t.record is not None and t.record.state in (TrialState.COMPLETED, TrialState.PRUNED)]

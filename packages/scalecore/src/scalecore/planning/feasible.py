@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 
 from scalecore.api.errors import ScalecoreError
-from scalecore.api.space import Architecture, ArchitectureSpace, DataShape
+from scalecore.api.space import Architecture, ArchitectureSpace, DataShape, shape_id
 from scalecore.config.experiment import Budget
 from scalecore.planning.conditions import Predicate
 from scalecore.planning.counting import CountedFamily
@@ -43,6 +43,10 @@ class FeasibleGrid:
     low: int | None
     high: int | None
     roles: Mapping[str, str] = field(factory=dict)
+    shapes: ArchitectureSpace
+    """All legal shapes."""
+    infeasible: Mapping[str, str] = field(factory=dict)
+    """The reason why a legal shape is not feasible, by its id."""
 
     def gaps(self) -> list[tuple[float, float]]:
         """Return the gaps between neighbouring sizes, as shares of the budget."""
@@ -70,14 +74,17 @@ def feasible_grid(
         counted.count(space.architectures, data)
     sizes: list[int] = []
     fitting: list[tuple[Mapping[str, int], int]] = []
+    infeasible: dict[str, str] = {}
     excluded = 0
     for values in space.architectures:
         count = family.num_parameters(values, data)
         sizes.append(count)
         if low is not None and high is not None and not low <= count <= high:
+            infeasible[shape_id(values)] = f"it has {count:,} parameters, the budget allows {low:,} to {high:,}"
             continue
         if any(predicate(values) for predicate in predicates):
             excluded += 1
+            infeasible[shape_id(values)] = "search.exclude excludes it"
             continue
         fitting.append((values, count))
     if not fitting:
@@ -99,6 +106,8 @@ def feasible_grid(
         low=low,
         high=high,
         roles={**({"depth": space.depth} if space.depth is not None else {}), **space.roles},
+        shapes=space,
+        infeasible=infeasible,
     )
 
 

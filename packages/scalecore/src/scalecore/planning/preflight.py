@@ -225,6 +225,17 @@ def warmup_findings(*, warmup: int, epochs: int, steps_per_epoch: int) -> Iterat
         )
 
 
+def forced_findings(*, planned: int, trials: int) -> Iterator[Finding]:
+    """Warn if the total is too small for the forced trials."""
+    if planned > trials:
+        yield Finding(
+            level="warn",
+            subject="forced",
+            message=f"{planned} forced trials, but search.trials is {trials}: {planned - trials} of them never run",
+            remedy="raise search.trials",
+        )
+
+
 def stopping_findings(experiment: Experiment, baselines: Sequence[BaselineReport]) -> Iterator[Finding]:
     """Warn if `min_delta` of early stopping exceeds a tenth of the best baseline's loss: improvements would not count.
 

@@ -33,6 +33,8 @@ def new_strategy(plan: Plan) -> SearchStrategy:
         trials=experiment.search.trials,
         seed=experiment.seed,
         roles=plan.grid.roles,
+        shapes=plan.grid.shapes,
+        infeasible=plan.grid.infeasible,
     )
     strategy: SearchStrategy = create("search strategy", plan.resolved.search, context)
     return strategy
