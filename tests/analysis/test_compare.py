@@ -591,8 +591,8 @@ def test_the_plan_names_the_comparisons_and_what_they_need(seeded: Make) -> None
     contrast = "tier a100 against a25 (100 against 25 features)"
     assert analysis.plan(studies, wanted=()).lines == [
         contrast,
-        "verdicts: inconclusive, because 0 fresh seeds of a study are planned and a verdict needs 3: confirm the "
-        "studies first",
+        "verdicts: inconclusive, because 0 fresh seeds of a study are planned and a verdict needs 3; add "
+        "`confirm: {top: 1, seeds: 5}` to the experiment file",
     ]
     wanted = [PlannedTraining(study=one.name, configuration="best", seeds=5) for one in studies]
     assert analysis.plan(studies, wanted=wanted).lines == [

@@ -51,7 +51,7 @@ class CompareAnalysis:
         if fewest < MIN_SEEDS:
             lines.append(
                 f"verdicts: inconclusive, because {fewest} fresh seeds of a study are planned and a verdict needs "
-                f"{MIN_SEEDS}: confirm the studies first"
+                f"{MIN_SEEDS}; add `confirm: {{top: 1, seeds: 5}}` to the experiment file"
             )
         else:
             least = least_spreads(fewest, comparisons=len(pairs))
