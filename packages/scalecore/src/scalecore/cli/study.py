@@ -113,6 +113,8 @@ def plan(
 ) -> None:
     """Show what a run of FILE would do and need, and what remains unknown. Trains and writes nothing.
 
+    With `sweep:` in FILE, show one table of all studies, and what searches and analyses take together.
+
     If `scalecore run` would refuse the study, the plan ends with the reason and the same exit code: 2 bad file, 3
     plugin error, 4 data error, 5 refused.
 
@@ -120,6 +122,7 @@ def plan(
     Examples:
       scalecore plan experiment.yaml
       scalecore plan experiment.yaml search.budget=200k --json
+      scalecore plan campaign.yaml --only budget-2M
     """
     found = _load(file, overrides, no_plugins=no_plugins, block=block, silent=as_json)
     _show_plan(found, only=only, as_json=as_json, allow_changed_code=allow_changed_code)
