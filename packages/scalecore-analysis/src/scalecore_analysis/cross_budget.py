@@ -14,7 +14,7 @@ import numpy as np
 from attrs import evolve, frozen
 
 from scalecore.api import formatting
-from scalecore.api.analysis import AnalysisResult, TrainingContext
+from scalecore.api.analysis import AnalysisPlan, AnalysisResult, PlannedTraining, TrainingContext
 from scalecore.api.engine import Wanted, by_name, content_hash, forecast, open_study, train_wanted
 from scalecore.api.errors import RefusedError
 from scalecore.api.predictions import trial_predictions
@@ -23,6 +23,7 @@ from scalecore.api.studies import StudyFolder
 from scalecore.api.trials import Origin, StudyEnd, StudyView, TrialRecord, TrialState
 from scalecore_analysis.nearest_shape import nearest_shape
 from scalecore_analysis.options import CrossBudgetOptions
+from scalecore_analysis.planned_trainings import best_trials, planned_best, planned_training
 
 
 @frozen(kw_only=True, eq=False)
@@ -77,6 +78,14 @@ class CrossBudget:
             data={"trainings": missing, "seconds": total if not unknown else None},
         )
 
+    def plan(self, studies: Sequence[StudyView], *, wanted: Sequence[PlannedTraining]) -> AnalysisPlan:
+        """Every best configuration at every budget; which cells are equal is known once the searches are over."""
+        cells = [(source, target) for group in _comparable(studies) for target in group for source in group]
+        return AnalysisPlan(
+            trainings=[_planned(source, target, seeds=self._options.seeds) for source, target in cells],
+            at_most=any(best_trials(source) is None for source, _ in cells),
+        )
+
     def train(self, studies: Sequence[StudyView], context: TrainingContext) -> StudyEnd:
         """Run the missing trainings, budget by budget; the next call resumes a stopped training."""
         groups = groups_of(studies)
@@ -129,6 +138,15 @@ class CrossBudget:
 
 
 def groups_of(studies: Sequence[StudyView]) -> list[list[StudyView]]:
+    """The groups of `_comparable`; raises `RefusedError` for a study without a completed trial, too."""
+    found = _comparable(studies)
+    for study in (study for group in found for study in group):
+        if study.best is None:
+            raise RefusedError(f"{study.folder}: the study has no completed trial to transfer")
+    return found
+
+
+def _comparable(studies: Sequence[StudyView]) -> list[list[StudyView]]:
     """Group studies that differ only in their budget; a campaign over horizons has one group per horizon.
 
     Raises `RefusedError` with the reason if no two studies are comparable.
@@ -149,9 +167,6 @@ def groups_of(studies: Sequence[StudyView]) -> list[list[StudyView]]:
         if len(set(budgets)) < len(budgets):
             names = ", ".join(study.name for study in group)
             raise RefusedError(f"two of {names} have the same budget; name one study per budget")
-        for study in group:
-            if study.best is None:
-                raise RefusedError(f"{study.folder}: the study has no completed trial to transfer")
     return found
 
 
@@ -172,6 +187,19 @@ def cells_of(studies: Sequence[StudyView]) -> list[Cell]:
             cells.append(Cell(source=source, target=target, trial=trial, same_as=seen.get(same)))
             seen.setdefault(same, source.name)
     return cells
+
+
+def _planned(source: StudyView, target: StudyView, *, seeds: int) -> PlannedTraining:
+    """The trainings of a cell, whose configuration is unknown until the search of its source is over."""
+    if source is target:
+        return planned_best(target, 0, seeds=seeds)
+    ranked, grid = best_trials(source), target.plan.architectures
+    if ranked is None:
+        return PlannedTraining(study=target.name, configuration=f"best of {source.name}", seeds=seeds)
+    if not ranked:
+        raise RefusedError(f"{source.name} has no completed trial to transfer")
+    shape = nearest_shape(ranked[0].architecture, grid.shapes, roles=grid.roles)
+    return planned_training(target, evolve(ranked[0], architecture=shape), seeds=seeds)
 
 
 # --- trainings ------------------------------------------------------------------------------------------------------

@@ -9,15 +9,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from scalecore.api import formatting
-from scalecore.api.analysis import AnalysisResult, TrainingContext
+from scalecore.api.analysis import AnalysisPlan, AnalysisResult, PlannedTraining, TrainingContext
 from scalecore.api.engine import forecast, open_study
 from scalecore.api.errors import DataError
 from scalecore.api.files import read_json
 from scalecore.api.studies import StudyFolder
-from scalecore.api.trials import StudyEnd, StudyView, TrialRecord, TrialState, best_first
+from scalecore.api.trials import StudyEnd, StudyView, TrialRecord, best_first
 from scalecore_analysis.confirmation.confirm import RESULT_FILE, confirm
 from scalecore_analysis.confirmation.text import sentences_of
 from scalecore_analysis.options import ConfirmOptions
+from scalecore_analysis.planned_trainings import best_trials, planned_best, planned_training
 
 __all__ = ["ConfirmAnalysis"]
 
@@ -34,8 +35,8 @@ class ConfirmAnalysis:
         missing, total, unknown = 0, 0.0, 0
         for study in studies:
             for trial in best_first(study.counted, direction=study.direction)[: self._options.top]:
-                done = _replicates(study, trial)
-                left, each = max(0, self._options.seeds - done), _seconds(study, trial)
+                done = planned_training(study, trial, seeds=self._options.seeds).done
+                left, each = self._options.seeds - done, _seconds(study, trial)
                 missing += left
                 total += (each or 0.0) * left
                 unknown += left if each is None else 0
@@ -45,7 +46,7 @@ class ConfirmAnalysis:
                         "trial": trial.number,
                         "architecture": formatting.shape(trial.architecture),
                         "seeds": self._options.seeds,
-                        "done": min(done, self._options.seeds),
+                        "done": done,
                         "each": formatting.duration(each),
                     }
                 )
@@ -56,6 +57,15 @@ class ConfirmAnalysis:
             tables={"trainings": rows},
             data={"trainings": missing, "seconds": total if not unknown else None},
         )
+
+    def plan(self, studies: Sequence[StudyView], *, wanted: Sequence[PlannedTraining]) -> AnalysisPlan:
+        """The replicates of the best trials, known once a search is over."""
+        trainings = []
+        for study in studies:
+            ranked = best_trials(study)
+            top = self._options.top if ranked is None else min(self._options.top, len(ranked))
+            trainings += [planned_best(study, rank, seeds=self._options.seeds) for rank in range(top)]
+        return AnalysisPlan(trainings=trainings)
 
     def train(self, studies: Sequence[StudyView], context: TrainingContext) -> StudyEnd:
         """Train the missing replicates, study by study; the next call resumes a stopped training."""
@@ -110,16 +120,6 @@ def _content(study: StudyView) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise DataError(f"{path}: missing or damaged; `scalecore confirm {study.folder}` writes it again")
     return found
-
-
-def _replicates(study: StudyView, trial: TrialRecord) -> int:
-    """Number of finished trainings of a trial on fresh seeds."""
-    return sum(
-        record.state is TrialState.COMPLETED
-        and record.architecture.id == trial.architecture.id
-        and dict(record.hyperparameters) == dict(trial.hyperparameters)
-        for record in study.confirmations
-    )
 
 
 def _seconds(study: StudyView, trial: TrialRecord) -> float | None:
