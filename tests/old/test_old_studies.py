@@ -64,6 +64,21 @@ def test_status_and_report_are_written(project: Project, name: str, golden: dict
             assert f"{record['value']:.4g}"[:6] in text, f"trial {number}"
 
 
+def test_all_studies_have_one_page(project: Project) -> None:
+    """Studies of 0.1 with different targets, unfinished ones and a confirmed one: groups without mixing, gaps named."""
+    out = project.path / "page"
+    studies = [project.study(name) for name in ("classification", "confirmed", "forecast")]
+    done = project.scalecore("report", *studies, "--output", out)
+    assert done.returncode == 0, done.stderr
+    data = json.loads((out / "result.json").read_text())["data"]["whole campaign"]
+    assert [row["verdict"] for row in data["Verdict"]["verdicts"]] == ["not assessable"] * 3
+    fresh = {row["group"]: row["fresh seeds"] for row in data["Budgets"]["best"]}
+    assert fresh == {"kind direction": 0, "kind label": 2, "kind forward_return": 0}
+    assert "smallest relevant difference, declared before the study" in data["Checklist"]["gaps"]
+    assert data["Trials and cost"]["origins"][-1]["replicate"] == 4
+    assert (out / "tables" / "verdicts.tex").exists()
+
+
 @pytest.mark.parametrize(("name", "number"), [("classification", 8), ("forecast", 1)])
 def test_run_finishes_a_half_trained_trial_with_the_golden_weights(
     project: Project, name: str, number: int, golden: dict[str, Any]
