@@ -235,14 +235,17 @@ def test_no_result_at_all(budget_study: Make) -> None:
 
 def test_the_ledger_counts_every_trial(budget_study: Make) -> None:
     """By state and origin, with the sums and the hours."""
-    result = report(budget_study(0, 0.6), budget_study(1, 0.6, seeds=(0.0,)))
+    final = trial(9, 0.6, origin=Origin(kind="final"), duration=90.0)
+    result = report(budget_study(0, 0.6, finals=(final,)), budget_study(1, 0.6, seeds=(0.0,)))
     found = result.data[WHOLE]["Trials and cost"]
     total = {"planned": 18, "done": 10, "completed": 6, "failed": 2, "diverged": 2, "duplicates": 4}
     assert total.items() <= found["states"][-1].items()
-    assert {"forced": 2, "sampled": 8, "replicate": 5}.items() <= found["origins"][-1].items()
+    assert {"forced": 2, "sampled": 8, "replicate": 5, "transfer": 0, "final": 1}.items() <= found["origins"][
+        -1
+    ].items()
     assert found["cost"][0]["hours of the search"] == pytest.approx(5 / 60)
     assert found["cost"][0]["of them wasted"] == pytest.approx(2 / 60)
-    assert found["cost"][-1]["hours of fresh seeds"] == pytest.approx(5 * 1.5 / 60)
+    assert found["cost"][-1]["hours of retrainings"] == pytest.approx(6 * 1.5 / 60)
 
 
 def test_studies_that_are_not_on_the_page_are_named(budget_study: Make, tmp_path: Path) -> None:

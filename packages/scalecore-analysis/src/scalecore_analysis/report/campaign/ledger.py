@@ -32,8 +32,8 @@ def ledger(view: CampaignView, absent: Sequence[Row]) -> Section:
         captions={
             "Trials by state": "Trials of the searches. Planned: the total of the experiment file. Duplicates were "
             "proposed again and not trained.",
-            "Trials by origin": "Forced to transfer as in the records; replicates and transfers are retrainings of "
-            "searched configurations with fresh seeds, outside the totals of the searches.",
+            "Trials by origin": "Replicates and transfers are retrainings of searched configurations with fresh seeds, "
+            "final trials those of `scalecore evaluate`: all outside the totals of the searches.",
             "Cost": "Hours of wall-clock time of trials; wasted: those that failed, diverged, timed out or ran out of "
             "memory. FLOPs: estimated, three forward passes per window and epoch.",
         },
@@ -57,7 +57,7 @@ def _states(member: Member) -> Row:
 
 def _origins(member: Member) -> Row:
     study = member.study
-    counts = Counter(trial.origin.kind for trial in (*study.trials, *study.confirmations))
+    counts = Counter(trial.origin.kind for trial in (*study.trials, *study.confirmations, *study.finals))
     kinds = dict.fromkeys((*get_args(OriginKind), *counts))
     return {**member.head, **{str(kind): counts[kind] for kind in kinds}}
 
@@ -66,13 +66,14 @@ def _cost(member: Member) -> Row:
     study = member.study
     useful = (TrialState.COMPLETED, TrialState.PRUNED)
     wasted = [trial for trial in study.trials if trial.state not in useful]
+    retrained = (*study.confirmations, *study.finals)
     return {
         **member.head,
         "hours of the search": _hours(study.trials),
         "of them wasted": _hours(wasted) if wasted else 0.0,
-        "hours of fresh seeds": _hours(study.confirmations) if study.confirmations else 0.0,
+        "hours of retrainings": _hours(retrained) if retrained else 0.0,
         "FLOPs of the search": training_flops(study, study.trials),
-        "FLOPs of fresh seeds": training_flops(study, study.confirmations),
+        "FLOPs of retrainings": training_flops(study, retrained),
     }
 
 
