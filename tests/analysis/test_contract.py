@@ -10,8 +10,8 @@ from scalecore.plugins.registry import load_registry
 from scalecore.testing import AnalysisContract, PluginContract
 
 ANALYSES = [one.name for one in load_registry().components("analysis") if one.provider == "scalecore-analysis"]
-DEMANDING = ["calibration", "compare", "power"]
-"""Analyses that need predictions, studies that differ, or three budgets with several seeds."""
+DEMANDING = ["calibration", "compare", "confirm", "cross-budget", "power", "scaling-law"]
+"""Analyses that need predictions, studies that differ, a stored study to train, or three budgets with several seeds."""
 
 
 class TestPackage(PluginContract):

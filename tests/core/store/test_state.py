@@ -94,7 +94,9 @@ def test_g30_a_failed_configuration_may_be_asked_for_once_more() -> None:
 def retrained(index: int, *, identity: str, kind: str = "replicate") -> TrialRecord:
     """A trial after the search, with the best loss of all."""
     one = make_trial(FIRST_RETRAINED + index)
-    return attrs.evolve(one, hash=identity, value=0.0, best=at(0.0), origin=Origin(kind=kind))  # type: ignore[arg-type]
+    return attrs.evolve(
+        one, hash=identity, state=TrialState.COMPLETED, value=0.0, best=at(0.0), origin=Origin(kind=kind)
+    )  # type: ignore[arg-type]
 
 
 def test_g14_retrained_trials_are_not_those_of_the_search() -> None:

@@ -25,7 +25,9 @@ def confirmations(folder: StudyFolder, state: StudyState | None = None) -> Seque
         (folder.cross_budget, "transfer"),
     )
     for place, kind in places:
-        for record in read_state(StudyFolder(place).journal).records:
+        # A training that failed and was tried again counts as its last attempt ended.
+        earlier = {record.hash: record for record in read_state(StudyFolder(place).journal).records}
+        for record in earlier.values():
             kept = record.predictions
             if kept is not None:
                 kept = evolve(kept, file=f"{place.name}/{kept.file}")
