@@ -13,12 +13,16 @@ Fifth table: a campaign of several groups, all flat: how often one verdict at le
 with the error rates of each verdict its own, and with those of all together.
 Sixth table: how often the 95 % interval of the change per decade contains the truth, over seeds only and over seeds and
 windows. The losses of all budgets share one process over windows and have one of their own each, of the same kind.
+Seventh table: rates of the verdicts where losses vary with the windows too (500 of them, margin three standard errors
+of a mean), by tests over seeds only, as in 0.1.0, and over seeds and windows. What the budgets do not share is a
+process of each, or one that grows with size, or one of the largest budget alone.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -37,7 +41,8 @@ from scalecore_analysis.scaling.isotonic import null_of
 from scalecore_analysis.scaling.laws import LAWS, Floats, Points
 from scalecore_analysis.scaling.power import truth_of
 from scalecore_analysis.scaling.resampling import resampled, widened
-from scalecore_analysis.scaling.verdict import SIMULATED, classify, rates
+from scalecore_analysis.scaling.seeds_and_windows import SeedsAndWindows
+from scalecore_analysis.scaling.verdict import CONFIDENCE, LEVEL, SIMULATED, Seeds, classify, decide, rates
 from scalecore_analysis.scaling.windows import WindowErrors
 
 TRUTH = (np.log(406.4), np.log(410.7), np.log(1.69), 0.34, 0.28)
@@ -232,11 +237,61 @@ def trends(short: bool) -> list[dict[str, Any]]:
     return rows
 
 
+def window_losses(generator: np.random.Generator, *, shape: str, memory: float) -> Floats:
+    """Losses [3, 500] around 0: a process that all budgets share, and half as much of what they do not."""
+    noise = generator.standard_normal((4, 800))
+    process = lfilter([(1 - memory**2) ** 0.5], [1, -memory], noise)[:, 300:]
+    own = {
+        "each its own": process[1:],
+        "growing with size": np.linspace(-1, 1, 3)[:, None] * process[1],
+        "largest alone": np.array([0.0, 0.0, 1.0])[:, None] * process[1],
+    }[shape]
+    return process[0] + 0.5 * own
+
+
+def windows(short: bool) -> list[dict[str, Any]]:
+    """The seventh table."""
+    rows, seeds = [], [5, 5, 5]
+    over_seeds, shapes = null_of(seeds), ("each its own", "growing with size", "largest alone")
+    for step, shape, memory in product((0.0, -2.0), shapes, (0.0, 0.9)):
+        counts = {"seeds": np.zeros(4), "seeds and windows": np.zeros(4)}
+        generator = np.random.default_rng(8)
+        error = 0.5 * ((1 + memory) / (1 - memory) / 500) ** 0.5
+        campaigns = 100 if short else 400
+        for _ in range(campaigns):
+            losses = window_losses(generator, shape=shape, memory=memory)
+            spread = 0.5 * error * 5**0.5
+            means = losses.mean(axis=1) + spread * generator.standard_normal((3, 5)).mean(axis=1)
+            means += step * error * np.arange(3)
+            variance = spread**2 * generator.chisquare(12) / 12
+            both = SeedsAndWindows(seeds=seeds, variance=variance, projections=mean_errors(losses, overlap=1))
+            for name, varied, null in (
+                ("seeds", Seeds(seeds=seeds, variance=variance), over_seeds),
+                ("seeds and windows", both, both.null(draws=4_000)),
+            ):
+                equal, ordered = varied.statistics(means)
+                code = decide(
+                    means[None],
+                    margin=np.array([3 * error]),
+                    found=(np.array([equal]), np.array([ordered])),
+                    critical=null.critical(LEVEL),
+                    width=partial(varied.width, level=CONFIDENCE),
+                )
+                counts[name][code] += 1
+        for name, count in counts.items():
+            rows.append(
+                {"truth": "falling" if step else "flat", "not shared": shape, "AR(1)": memory, "tests over": name}
+            )
+            rows[-1] |= dict(zip(map(str, SIMULATED), (count / campaigns).tolist(), strict=True))
+    return rows
+
+
 TABLES = {
     "estimator": ("The law in N and D: scalecore against the classic grid of starts, smaller is better", estimator),
     "verdict": ("Rates of the verdicts; margin one spread of the seeds", verdicts),
     "coverage": ("How often the 95 % intervals of the law in N and D hold the truth", covered),
     "groups": ("Campaigns of flat groups in which at least one verdict is false", groups),
+    "windows": ("Rates of the verdicts with variation over windows", windows),
     "trend": ("How often the 95 % interval of the change per decade contains the truth", trends),
     "choice": ("Rates of a flat truth, by what chose the configuration that is judged", choices),
 }

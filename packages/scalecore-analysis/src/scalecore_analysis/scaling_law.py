@@ -28,8 +28,8 @@ __all__ = ["ScalingLawAnalysis"]
 DATA = ("features", "split", "values")
 """Properties in which the budgets of one verdict may differ if the precondition `data` is waived."""
 WINDOWS = (
-    "The tests of the verdict include the variation over seeds (other trainings on the same windows), not the "
-    "variation over windows; the interval of the change per decade includes both, where predictions are stored."
+    "The tests of the verdict include the variation over seeds (other trainings on the same windows) and over windows, "
+    "paired over the budgets. Intervals of single means, and the power, include the seeds only."
 )
 
 
@@ -63,7 +63,7 @@ class ScalingLawAnalysis:
             summary=group_summary(one),
             tables={**group_tables(one), **_needs_table([one])},
             data={**group_data(one), "groups": [group_data(one)]},
-            notes=[WINDOWS, *group_notes(one), *_table_notes(table)],
+            notes=[*_windows([one]), *group_notes(one), *_table_notes(table)],
             files={"figures.html": figure_page("Scaling law", figures), **figure_files(figures, self._options.figures)},
         )
 
@@ -83,7 +83,7 @@ class ScalingLawAnalysis:
             tables |= {one.group.titled(name): rows for name, rows in group_tables(one).items()}
             text = [*group_summary(one), *group_notes(one)]
             sections.append(Section(title=one.group.label, text=text, tables=group_tables(one), figures=drawn))
-        notes = [WINDOWS]
+        notes = _windows(found)
         notes += [one.group.titled(note) for one in found for note in (*no_law(one), *group_notes(one))]
         return AnalysisResult(
             title=title,
@@ -123,6 +123,12 @@ def multiplicity(found: Sequence[GroupVerdict]) -> str:
         f"those rates for all {count} together (Bonferroni), "
         + (f"the verdict changes for {listed(different)}." if different else "no verdict changes.")
     )
+
+
+def _windows(found: Sequence[GroupVerdict]) -> list[str]:
+    """What the tests include, if it is known for a group; other groups have the reason among their notes."""
+    tests = [one.found.tests for one in found if one.found is not None and one.found.tests is not None]
+    return [WINDOWS] if any(one.trend.windows is None for one in tests) else []
 
 
 def _needs_table(found: Sequence[GroupVerdict]) -> dict[str, list[Row]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from scipy.stats import t as student
 
 from scalecore_analysis.scaling.budgets import BudgetRuns
 from scalecore_analysis.scaling.estimator import LEAST_SQUARES, Fit, fit
-from scalecore_analysis.scaling.isotonic import Null, non_increasing, null_of, statistics
+from scalecore_analysis.scaling.isotonic import Null, non_increasing
 from scalecore_analysis.scaling.law_comparison import (
     HeldOutPrediction,
     akaike_weights,
@@ -26,7 +27,8 @@ from scalecore_analysis.scaling.law_comparison import (
 from scalecore_analysis.scaling.laws import LAWS, Floats, Points, centred
 from scalecore_analysis.scaling.preconditions import Precondition
 from scalecore_analysis.scaling.resampling import resampled, widened
-from scalecore_analysis.scaling.verdict import SIMULATED, ScalingVerdict, classify, smallest_effect, step_bounds
+from scalecore_analysis.scaling.seeds_and_windows import SeedsAndWindows
+from scalecore_analysis.scaling.verdict import CONFIDENCE, LEVEL, SIMULATED, ScalingVerdict, Seeds, decide
 from scalecore_analysis.scaling.windows import WindowErrors
 
 __all__ = [
@@ -49,6 +51,8 @@ MISFIT = 0.01
 UNLIKELY = 0.01
 """A law with a smaller weight has none either: without repeated cells there is no other test of its fit."""
 DRAWS = 1000
+
+Variation = Seeds | SeedsAndWindows
 
 
 @frozen(kw_only=True)
@@ -94,6 +98,8 @@ class Tests:
     isotonic: tuple[float, ...]
     smallest_effect: float
     trend: Trend
+    limit: float | None = None
+    """The smallest effect with any number of seeds, due to the windows; None if the tests do not include windows."""
 
 
 @frozen(kw_only=True, eq=False)
@@ -174,14 +180,15 @@ def assess(
     """
     spread = pooled_variance(budgets)[0] > 0
     increasing = all(small.parameters < large.parameters for small, large in pairwise(budgets))
-    null = null_of([len(one.losses) for one in budgets]) if spread and increasing and len(budgets) > 1 else None
-    tests = run_tests(budgets, null, windows=windows) if null is not None else None
+    varied = _variation(budgets, windows) if spread and increasing and len(budgets) > 1 else None
+    null = varied.null() if varied is not None else None
+    tests = run_tests(budgets, varied, null, windows=windows) if varied is not None and null is not None else None
     laws = fit_laws(points, resamples=resamples, seed=seed)
     verdict = adjusted = ScalingVerdict.NOT_ASSESSABLE
     power_law = "not tested: the claim is not assessable"
-    if null is not None and margin is not None and all(one.satisfied for one in conditions):
-        verdict = _classified(budgets, null, margin=margin)
-        adjusted = _classified(budgets, null, margin=margin, verdicts=verdicts) if verdicts > 1 else verdict
+    if varied is not None and null is not None and margin is not None and all(one.satisfied for one in conditions):
+        verdict = _classified(budgets, varied, null, margin=margin)
+        adjusted = _classified(budgets, varied, null, margin=margin, verdicts=verdicts) if verdicts > 1 else verdict
         power_law = f"not tested: the claim is {verdict}"
         if verdict is ScalingVerdict.HOLDS:
             supported, power_law = _power_law(laws, len(budgets))
@@ -204,15 +211,25 @@ def assess(
     )
 
 
-def _classified(budgets: Sequence[BudgetRuns], null: Null, *, margin: float, verdicts: int = 1) -> ScalingVerdict:
-    means, seeds, variance = _statistics_of(budgets)
-    code = classify(
+def _variation(budgets: Sequence[BudgetRuns], windows: WindowErrors | str) -> Variation:
+    """The variation of the means over seeds, and over windows if it is known."""
+    _, seeds, variance = _statistics_of(budgets)
+    if isinstance(windows, WindowErrors):
+        return SeedsAndWindows(seeds=seeds, variance=variance, projections=windows.projections)
+    return Seeds(seeds=seeds, variance=variance)
+
+
+def _classified(
+    budgets: Sequence[BudgetRuns], varied: Variation, null: Null, *, margin: float, verdicts: int = 1
+) -> ScalingVerdict:
+    means = _statistics_of(budgets)[0]
+    equal, ordered = varied.statistics(means)
+    code = decide(
         means[None],
-        seeds=seeds,
-        variance=np.array([variance]),
         margin=np.array([margin]),
-        null=null,
-        verdicts=verdicts,
+        found=(np.array([equal]), np.array([ordered])),
+        critical=null.critical(LEVEL / verdicts),
+        width=partial(varied.width, level=1 - (1 - CONFIDENCE) / verdicts),
     )
     return SIMULATED[int(code[0])]
 
@@ -228,12 +245,12 @@ def _statistics_of(budgets: Sequence[BudgetRuns]) -> tuple[Floats, list[int], fl
     return np.array([one.mean for one in budgets]), [len(one.losses) for one in budgets], pooled_variance(budgets)[0]
 
 
-def run_tests(budgets: Sequence[BudgetRuns], null: Null, *, windows: WindowErrors | str) -> Tests:
+def run_tests(budgets: Sequence[BudgetRuns], varied: Variation, null: Null, *, windows: WindowErrors | str) -> Tests:
     """Both test statistics with their p-values, and the steps with their bounds."""
     means, seeds, variance = _statistics_of(budgets)
-    each = np.array([variance])
-    equal, ordered = (float(one[0]) for one in statistics(means[None], seeds=seeds, variance=each))
+    equal, ordered = varied.statistics(means)
     equal_p, ordered_p = null.p_values(equal, ordered)
+    steps = np.diff(means).tolist()
     return Tests(
         variance=variance,
         freedom=sum(seeds) - len(seeds),
@@ -242,11 +259,12 @@ def run_tests(budgets: Sequence[BudgetRuns], null: Null, *, windows: WindowError
         equal_p=equal_p,
         ordered=ordered,
         ordered_p=ordered_p,
-        steps=tuple(np.diff(means).tolist()),
-        bounds=tuple(step_bounds(means[None], seeds=seeds, variance=each)[0].tolist()),
+        steps=tuple(steps),
+        bounds=tuple(step + varied.width(at, at + 1, level=CONFIDENCE) for at, step in enumerate(steps)),
         isotonic=tuple(non_increasing(means[None], np.array(seeds, dtype=np.float64))[0].tolist()),
-        smallest_effect=smallest_effect(seeds=seeds, variance=variance),
+        smallest_effect=varied.smallest_effect(),
         trend=trend_of(budgets, variance=variance, windows=windows),
+        limit=varied.limit(),
     )
 
 

@@ -13,7 +13,6 @@ from scalecore_analysis.studies import LISTED, listed, plural
 
 __all__ = ["group_notes", "group_summary", "needs_text", "no_law", "sentence", "verdict_text"]
 
-HOLDS = (ScalingVerdict.HOLDS, ScalingVerdict.HOLDS_WITH_POWER_LAW)
 SPREAD = 3.0
 """Maximum ratio of the standard deviations over seeds between budgets for which the error rates were simulated."""
 
@@ -152,14 +151,7 @@ def group_notes(one: GroupVerdict) -> list[str]:
             "retrains the best configurations."
         )
     if found.tests is not None and found.tests.trend.windows is not None and one.group.studies:
-        notes.append(
-            f"The interval of the change per decade includes no variation over windows: {found.tests.trend.windows}."
-        )
-    if one.verdict in HOLDS and found.tests is not None and found.tests.trend.over_windows == "open":
-        notes.append(
-            "The fall may be specific to these windows: the interval of the change per decade, which includes the "
-            "variation over windows, contains 0."
-        )
+        notes.append(f"The tests include the variation over seeds only, not over windows: {found.tests.trend.windows}.")
     return [*notes, *_data_notes(one), *_differing(one)]
 
 

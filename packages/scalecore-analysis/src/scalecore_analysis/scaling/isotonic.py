@@ -19,7 +19,7 @@ from attrs import frozen
 
 from scalecore_analysis.scaling.laws import Floats
 
-__all__ = ["Null", "non_increasing", "null_of", "statistics"]
+__all__ = ["Null", "non_increasing", "null_of", "statistics", "weighted_statistics"]
 
 DRAWS = 100_000
 """Simulated data sets of a null distribution: the standard error of a tail of 5 % is 0.07 %."""
@@ -47,7 +47,11 @@ def non_increasing(means: Floats, weights: Floats) -> Floats:
 
 def statistics(means: Floats, *, seeds: Sequence[int], variance: Floats) -> tuple[Floats, Floats]:
     """T_A and T_B [sets] of means [sets, budgets], numbers of seeds [budgets], pooled variances [sets]."""
-    weights = np.asarray(seeds, dtype=np.float64) / variance[:, None]
+    return weighted_statistics(means, np.asarray(seeds, dtype=np.float64) / variance[:, None])
+
+
+def weighted_statistics(means: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """T_A and T_B [sets] of means [sets, budgets] with weights [sets, budgets]."""
     iso = non_increasing(means, weights)
     centre = (weights * means).sum(axis=1, keepdims=True) / weights.sum(axis=1, keepdims=True)
     return (weights * (iso - centre) ** 2).sum(axis=1), (weights * (means - iso) ** 2).sum(axis=1)

@@ -204,6 +204,16 @@ def _power(
         return
     spread = found.tests.variance**0.5
     step = abs(budgets[-1].mean - budgets[0].mean) / len(found.tests.steps)
+    fall, limit = step * len(found.tests.steps), found.tests.limit
+    if limit is not None and limit > fall:
+        windows = known[0].view.plan.data.parts["val"].windows
+        text = (
+            f"a difference below {limit:.4g} cannot be detected on these {windows:,} windows with any number of seeds"
+        )
+        if fall > 0:
+            text += f"; a fall of {fall:.4g} in total requires about {windows * (limit / fall) ** 2:,.0f} windows"
+        yield Need(what="power", text=text)
+        return
     needed = Design(budgets=len(budgets), margin=margin / spread).seeds_for("falling", step / spread)
     text = f"to detect a fall of {step:.4g} per budget with a power of 80 %, {needed} seeds per budget are required"
     if not needed.isdigit():

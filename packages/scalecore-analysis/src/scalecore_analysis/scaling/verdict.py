@@ -13,7 +13,7 @@ classifies a study and the simulated studies from which error rates and power ar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from itertools import combinations, pairwise
 
@@ -25,7 +25,17 @@ from scipy.stats import t as student
 from scalecore_analysis.scaling.isotonic import Null, null_of, statistics
 from scalecore_analysis.scaling.laws import Floats
 
-__all__ = ["CONFIDENCE", "LEVEL", "SIMULATED", "ScalingVerdict", "classify", "rates", "smallest_effect", "step_bounds"]
+__all__ = [
+    "CONFIDENCE",
+    "LEVEL",
+    "SIMULATED",
+    "ScalingVerdict",
+    "Seeds",
+    "classify",
+    "decide",
+    "rates",
+    "smallest_effect",
+]
 
 LEVEL = 0.04
 """Significance level of the two tests. It is below 5 % so that error rates stay below 5 % if the standard deviation
@@ -57,35 +67,74 @@ def classify(
 
     With `verdicts`, each is one of so many, all of which together have the error rates of a single one (Bonferroni).
     """
-    equal, ordered = statistics(means, seeds=seeds, variance=variance)
-    critical_equal, critical_ordered = null.critical(LEVEL / verdicts)
+    freedom = _freedom(seeds)
+    return decide(
+        means,
+        margin=margin,
+        found=statistics(means, seeds=seeds, variance=variance),
+        critical=null.critical(LEVEL / verdicts),
+        width=lambda first, second: _width(
+            seeds[first], seeds[second], variance=variance, freedom=freedom, verdicts=verdicts
+        ),
+    )
+
+
+def decide(
+    means: Floats,
+    *,
+    margin: Floats,
+    found: tuple[Floats, Floats],
+    critical: tuple[float, float],
+    width: Callable[[int, int], Floats | float],
+) -> npt.NDArray[np.int64]:
+    """The verdicts on means [sets, budgets], from the statistics T_A and T_B, their critical values, and the one-sided
+    width of the difference of two budgets."""
     flat = np.ones(len(means), dtype=bool)
-    for first, second in combinations(range(len(seeds)), 2):
-        width = _width(seeds[first], seeds[second], variance=variance, freedom=_freedom(seeds), verdicts=verdicts)
-        flat &= np.abs(means[:, second] - means[:, first]) + width < margin
-    safe = (step_bounds(means, seeds=seeds, variance=variance, verdicts=verdicts) < margin[:, None]).all(axis=1)
-    violated = ordered > critical_ordered
-    holds = ~violated & (equal > critical_equal) & safe
+    for first, second in combinations(range(means.shape[1]), 2):
+        flat &= np.abs(means[:, second] - means[:, first]) + width(first, second) < margin
+    safe = np.ones(len(means), dtype=bool)
+    for first, second in pairwise(range(means.shape[1])):
+        safe &= means[:, second] - means[:, first] + width(first, second) < margin
+    violated = found[1] > critical[1]
+    holds = ~violated & (found[0] > critical[0]) & safe
     return np.select([flat, violated, holds], [2, 1, 0], default=3).astype(np.int64)
 
 
-def step_bounds(means: Floats, *, seeds: Sequence[int], variance: Floats, verdicts: int = 1) -> Floats:
-    """One-sided upper bounds [sets, budgets - 1] of the steps from each budget to the next larger one."""
-    freedom = _freedom(seeds)
-    bounds = [
-        means[:, index + 1]
-        - means[:, index]
-        + _width(first, second, variance=variance, freedom=freedom, verdicts=verdicts)
-        for index, (first, second) in enumerate(pairwise(seeds))
-    ]
-    return np.stack(bounds, axis=1)
+@frozen(kw_only=True)
+class Seeds:
+    """The variation of the means of budgets over seeds, smallest budget first."""
+
+    seeds: Sequence[int]
+    variance: float
+
+    def statistics(self, means: Floats) -> tuple[float, float]:
+        """T_A and T_B of means [budgets]."""
+        equal, ordered = statistics(means[None], seeds=self.seeds, variance=np.array([self.variance]))
+        return float(equal[0]), float(ordered[0])
+
+    def null(self) -> Null:
+        """Both statistics under equal means."""
+        return null_of(self.seeds)
+
+    def width(self, first: int, second: int, *, level: float) -> float:
+        """The one-sided width at this level of the difference of two means."""
+        error = self.variance * (1 / self.seeds[first] + 1 / self.seeds[second])
+        return float(student.ppf(level, _freedom(self.seeds)) * np.sqrt(error))
+
+    def smallest_effect(self) -> float:
+        """The difference between two budgets that is detected with a power of 80 %."""
+        return smallest_effect(seeds=self.seeds, variance=self.variance)
+
+    def limit(self) -> float | None:
+        """None: with enough seeds, every difference is detected."""
+        return None
 
 
 def _freedom(seeds: Sequence[int]) -> int:
     return sum(seeds) - len(seeds)
 
 
-def _width(first: int, second: int, *, variance: Floats, freedom: int, verdicts: int) -> Floats:
+def _width(first: int, second: int, *, variance: Floats, freedom: int, verdicts: int = 1) -> Floats:
     width: Floats = student.ppf(1 - (1 - CONFIDENCE) / verdicts, freedom) * np.sqrt(variance * (1 / first + 1 / second))
     return width
 
