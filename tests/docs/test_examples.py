@@ -10,6 +10,7 @@ import re
 import runpy
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -35,10 +36,36 @@ def test_an_example_passes_the_check(path: Path) -> None:
     assert done.stdout.startswith(f"{path}: ok")
 
 
+@pytest.mark.parametrize("path", [one for one in EXAMPLES if one.stem != "spy-matrix"], ids=lambda path: path.name)
+def test_an_example_can_be_planned(path: Path, tmp_path: Path) -> None:
+    """Nothing refuses a run, apart from the memory of a machine. Nothing is written."""
+    done = scalecore("plan", str(path), "monitors=[]", "--json", folder=tmp_path)
+    assert (done.returncode, json.loads(done.stdout).get("refused")) in ((0, None), (0, {})), done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_matrix_is_that_of_the_original_study(tmp_path: Path) -> None:
+    """Twelve studies of 50 trials, with as many architectures in each budget as the original study counted."""
+    done = scalecore("plan", str(ROOT / "examples" / "spy-matrix.yaml"), "monitors=[]", "--json", folder=tmp_path)
+    studies = json.loads(done.stdout)["studies"]
+    found = {label: (one["architectures"]["feasible"], one["trials"]) for label, one in studies.items()}
+    counted = {"2M": 80, "20M": 75, "200M": 125, "2B": 75}
+    assert found == {f"budget-{size}_horizon-{h}": (count, 50) for size, count in counted.items() for h in (1, 3, 5)}
+    for label, one in studies.items():
+        assert (len(one["data"]["features"]), one["data"]["context"]) == (25, 60)
+        target = one["data"]["target"]
+        assert (target["horizon"], target["threshold"], target["price"]) == (int(label[-1]), 0.01, "high")
+        # The precondition `samples` of a verdict is met before anything is trained.
+        validation = one["data"]["split"]["parts"]["val"]
+        assert validation["effective"] >= 100
+        assert validation["effective_rarest"] >= 20
+
+
 SHORT = {
     "spy-parquet": ["training.hyperparameters={epochs: 1, warmup_steps: 5}"],
     "spy-quickstart": ["training.hyperparameters={epochs: 1, warmup_steps: 5}"],
     "spy-campaign": ["training.hyperparameters={epochs: 1, warmup_steps: 5}", "--only", "budget-20k_horizon-1"],
+    "scaling-quick": ["training.hyperparameters.epochs=1", "--only", "budget-1k_target-1"],
     # Few windows and flat shapes: this is the study of days.
     "spy-2m-h1": [
         "dataset.start=2014-01-02",
@@ -48,10 +75,16 @@ SHORT = {
         "training.hyperparameters.warmup_steps=1",
     ],
 }
-"""Overrides that shorten an example to seconds. test_commands.py runs the quickstart, shortened too."""
+"""Overrides that shorten an example to seconds. test_commands.py runs the quickstart, shortened too; spy-matrix.yaml is
+spy-2m-h1.yaml with other budgets and horizons, and would take weeks."""
 
 
-@pytest.mark.parametrize("path", [one for one in EXAMPLES if one.stem != "quickstart"], ids=lambda path: path.name)
+def test_every_other_example_runs_in_a_test() -> None:
+    """Only the two examples named above have no overrides."""
+    assert {path.stem for path in EXAMPLES} == {*SHORT, "quickstart", "spy-matrix"}
+
+
+@pytest.mark.parametrize("path", [one for one in EXAMPLES if one.stem in SHORT], ids=lambda path: path.name)
 def test_an_example_runs(path: Path, tmp_path: Path) -> None:
     """One trial completes."""
     done = scalecore("run", str(path), "search.trials=1", *SHORT[path.stem], folder=tmp_path)
@@ -69,6 +102,24 @@ def test_the_data_of_the_quickstart_follow_the_known_rule() -> None:
     wrong = (rule != table["lamp"].astype(bool))[20:].to_numpy()
     assert set(wrong.reshape(-1, 20).sum(axis=1)) == {3}
     assert f"{BOUND:.3f}" in (ROOT / "examples" / "quickstart.yaml").read_text()
+
+
+def test_the_data_of_the_scaling_example_follow_the_known_law() -> None:
+    """The script writes the committed table, and the least losses that it states are those of the best models."""
+    script = runpy.run_path(str(ROOT / "examples" / "data" / "make_load.py"))
+    table = pd.read_parquet(ROOT / "examples" / "data" / "load.parquet")
+    pd.testing.assert_frame_equal(script["load"](script["SEED"]), table, check_freq=False)
+    drivers = table.filter(like="driver").to_numpy(dtype=float)
+    season = np.arctan2(table["season_sin"], table["season_cos"]).to_numpy(dtype=float)
+    random = np.random.default_rng(0)
+    for days, width in ((1, 24), (1, 8), (5, 24), (5, 8)):
+        # What `width` combinations say: the sum of the drivers, and the squares of their projections.
+        projected = drivers @ np.linalg.qr(random.standard_normal((24, width)))[0]
+        known = (drivers.sum(axis=1) + (projected**2).sum(axis=1) - width) / np.sqrt(3 * 24)
+        phases = season[:, None] + 2 * np.pi / script["SEASON"] * np.arange(1, days + 1)
+        expected = (np.cos(phases) + np.cos(2 * phases) / 2).mean(axis=1) + known / days
+        errors = (table[f"load_{days}"].to_numpy(dtype=float) - expected) ** 2
+        assert errors.mean() == pytest.approx(script["least_loss"](days, width), abs=0.03), (days, width)
 
 
 def test_the_quickstart_finds_the_known_answer(tmp_path: Path) -> None:
