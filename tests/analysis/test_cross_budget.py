@@ -43,3 +43,20 @@ def test_a_failed_training_is_missing(tmp_path: Path) -> None:
     assert (own["seeds"], own["failed"], own["mean"]) == (2, 1, pytest.approx(0.55))
     own = analysis.run(again).tables["matrix"][0]
     assert (own["seeds"], own["failed"], own["mean"]) == (3, 0, pytest.approx(0.6))
+
+
+def test_each_target_has_its_own_matrix(tmp_path: Path) -> None:
+    """Studies of two seeds of the search are two groups; rows and sentences name the group."""
+    first = studies(tmp_path / "a")
+    second = [
+        evolve(study, name=f"{study.name}-again", experiment={**study.experiment, "seed": 7})
+        for study in studies(tmp_path / "b")
+    ]
+    found = CrossBudget(CrossBudgetOptions(seeds=SEEDS)).run([*first, *second])
+    assert [(row["group"], row["best of"]) for row in found.tables["matrix"]] == [
+        (f"seed {seed}", f"{name}{again}")
+        for seed, again in ((0, ""), (7, "-again"))
+        for name in ("1k", "2k", "2k", "1k")
+    ]
+    text = "2 transfers between budgets (3 seeds each): 0 hold, 0 lost, 2 inconclusive."
+    assert list(found.summary) == [f"seed 0: {text}", f"seed 7: {text}"]

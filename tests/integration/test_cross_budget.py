@@ -68,6 +68,9 @@ def test_studies_that_are_not_comparable_are_refused(campaign: Study) -> None:
     campaign.experiment["sweep"] = {"seed": [1, 2]}
     campaign.run("search.trials=1")
     done = campaign.cli("analyze", "cross-budget", str(campaign.folder), code=5)
-    assert done.stderr == "two of tiny-seed-1, tiny-seed-2 have the same budget; name one study per budget\n"
+    assert done.stderr == (
+        "no two studies have the same data, target, split, model and objective and different budgets, so there is "
+        "nothing to transfer; name studies that differ only in their budget\n"
+    )
     one = campaign.cli("analyze", "cross-budget", str(campaign.folder / "seed-1"), code=2)
     assert one.stderr.startswith("analysis 'cross-budget' needs at least 2 studies: ")

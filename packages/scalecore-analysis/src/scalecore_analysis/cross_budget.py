@@ -7,7 +7,7 @@ nearest shape of the other budget. It is retrained at its own budget too: the be
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,13 @@ from attrs import evolve, frozen
 
 from scalecore.api import formatting
 from scalecore.api.analysis import AnalysisPlan, AnalysisResult, PlannedTraining, TrainingContext
-from scalecore.api.engine import Wanted, by_name, content_hash, forecast, open_study, train_wanted
+from scalecore.api.engine import Wanted, forecast, open_study, train_wanted
 from scalecore.api.errors import RefusedError
 from scalecore.api.predictions import trial_predictions
 from scalecore.api.statistics import MIN_SEEDS, Estimate, difference, margin_of, mean, verdict
 from scalecore.api.studies import StudyFolder
 from scalecore.api.trials import Origin, StudyEnd, StudyView, TrialRecord, TrialState
+from scalecore_analysis.groups import Group, budget_groups
 from scalecore_analysis.nearest_shape import nearest_shape
 from scalecore_analysis.options import CrossBudgetOptions
 from scalecore_analysis.planned_trainings import best_trials, planned_best, planned_training
@@ -52,7 +53,7 @@ class CrossBudget:
         """The missing trainings and their forecast durations."""
         rows: list[dict[str, Any]] = []
         total, unknown, missing = 0.0, 0, 0
-        for cell in (cell for group in groups_of(studies) for cell in cells_of(group)):
+        for cell in (cell for group in groups_of(studies) for cell in cells_of(group.studies)):
             done = sum(record.state is TrialState.COMPLETED for record in _replicates(cell, self._options.seeds))
             left = 0 if cell.same_as else self._options.seeds - done
             seconds = _seconds(cell)
@@ -80,7 +81,8 @@ class CrossBudget:
 
     def plan(self, studies: Sequence[StudyView], *, wanted: Sequence[PlannedTraining]) -> AnalysisPlan:
         """Every best configuration at every budget; which cells are equal is known once the searches are over."""
-        cells = [(source, target) for group in _comparable(studies) for target in group for source in group]
+        groups = [group.studies for group in _comparable(studies)]
+        cells = [(source, target) for group in groups for target in group for source in group]
         return AnalysisPlan(
             trainings=[_planned(source, target, seeds=self._options.seeds) for source, target in cells],
             at_most=any(best_trials(source) is None for source, _ in cells),
@@ -89,8 +91,8 @@ class CrossBudget:
     def train(self, studies: Sequence[StudyView], context: TrainingContext) -> StudyEnd:
         """Run the missing trainings, budget by budget; the next call resumes a stopped training."""
         groups = groups_of(studies)
-        cells = [cell for group in groups for cell in cells_of(group) if cell.same_as is None]
-        for target in (study for group in groups for study in group):
+        cells = [cell for group in groups for cell in cells_of(group.studies) if cell.same_as is None]
+        for target in (study for group in groups for study in group.studies):
             folder = StudyFolder(target.folder)
             wanted = [one for cell in cells if cell.target is target for one in _wanted(cell, self._options.seeds)]
             others = [study.folder for study in studies if study is not target]
@@ -105,26 +107,25 @@ class CrossBudget:
         """The matrix of means with confidence intervals, and a verdict for each transfer between budgets."""
         rows: list[dict[str, Any]] = []
         pairs: list[dict[str, Any]] = []
+        summary: list[str] = []
         refused: list[str] = []
         for group in groups_of(studies):
-            cells = cells_of(group)
-            for target in group:
+            cells, transfers = cells_of(group.studies), []
+            labelled = {"group": group.label} if group.label else {}
+            for target in group.studies:
                 here = [cell for cell in cells if cell.target is target]
-                rows += [_row(cell, self._options.seeds) for cell in here]
-                pairs += _pairs(here, self._options.seeds)
+                rows += [labelled | _row(cell, self._options.seeds) for cell in here]
+                transfers += [labelled | pair for pair in _pairs(here, self._options.seeds)]
+            summary.append(group.titled(_verdict_text(transfers, seeds=self._options.seeds)))
+            pairs += transfers
             refused += [
                 f"{_name(cell)} is the same training as the best of {cell.same_as} there and was run once."
                 for cell in cells
                 if cell.same_as
             ]
-        held = sum(pair["verdict"] in ("holds", "better") for pair in pairs)
-        lost = sum(pair["verdict"] == "lost" for pair in pairs)
         return AnalysisResult(
             title="Cross-budget validation",
-            summary=[
-                f"Of {len(pairs)} transfers between budgets, {held} hold, {lost} are lost and "
-                f"{len(pairs) - held - lost} are inconclusive ({self._options.seeds} seeds each)."
-            ],
+            summary=summary,
             tables={"matrix": rows, "transfers": pairs},
             data={"cells": rows, "transfers": pairs, "seeds": self._options.seeds},
             notes=[
@@ -137,36 +138,26 @@ class CrossBudget:
         )
 
 
-def groups_of(studies: Sequence[StudyView]) -> list[list[StudyView]]:
+def groups_of(studies: Sequence[StudyView]) -> list[Group]:
     """The groups of `_comparable`; raises `RefusedError` for a study without a completed trial, too."""
     found = _comparable(studies)
-    for study in (study for group in found for study in group):
+    for study in (study for group in found for study in group.studies):
         if study.best is None:
             raise RefusedError(f"{study.folder}: the study has no completed trial to transfer")
     return found
 
 
-def _comparable(studies: Sequence[StudyView]) -> list[list[StudyView]]:
-    """Group studies that differ only in their budget; a campaign over horizons has one group per horizon.
+def _comparable(studies: Sequence[StudyView]) -> list[Group]:
+    """Groups of studies that differ in their budget only; a campaign over horizons has one group per horizon.
 
-    Raises `RefusedError` with the reason if no two studies are comparable.
+    Raises `RefusedError` if no group has several budgets.
     """
-    groups: dict[str, list[StudyView]] = {}
-    for study in studies:
-        model = by_name("model", study.experiment["model"])["use"]
-        key = [study.plan.data.fingerprint, model, study.experiment["objective"]]
-        groups.setdefault(content_hash(key), []).append(study)
-    found = [group for group in groups.values() if len(group) > 1]
+    found = [group for group in budget_groups(studies) if len(group.studies) > 1]
     if not found:
         raise RefusedError(
-            "no two studies have the same data, target, split, model and objective, so their results are not "
-            "comparable; name studies that differ only in their budget"
+            "no two studies have the same data, target, split, model and objective and different budgets, so there is "
+            "nothing to transfer; name studies that differ only in their budget"
         )
-    for group in found:
-        budgets = [study.budget for study in group]
-        if len(set(budgets)) < len(budgets):
-            names = ", ".join(study.name for study in group)
-            raise RefusedError(f"two of {names} have the same budget; name one study per budget")
     return found
 
 
@@ -306,6 +297,15 @@ def _pair(
         said = "better"
     low, high = interval if interval is not None else (None, None)
     return row | {"gap": gap.value, "low": low, "high": high, "verdict": said}
+
+
+def _verdict_text(transfers: Sequence[Mapping[str, Any]], *, seeds: int) -> str:
+    held = sum(pair["verdict"] in ("holds", "better") for pair in transfers)
+    lost = sum(pair["verdict"] == "lost" for pair in transfers)
+    return (
+        f"{len(transfers)} transfers between budgets ({seeds} seeds each): {held} hold, {lost} lost, "
+        f"{len(transfers) - held - lost} inconclusive."
+    )
 
 
 def _name(cell: Cell) -> str:
