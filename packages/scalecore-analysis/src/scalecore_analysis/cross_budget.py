@@ -111,11 +111,10 @@ class CrossBudget:
         refused: list[str] = []
         for group in groups_of(studies):
             cells, transfers = cells_of(group.studies), []
-            labelled = {"group": group.label} if group.label else {}
             for target in group.studies:
                 here = [cell for cell in cells if cell.target is target]
-                rows += [labelled | _row(cell, self._options.seeds) for cell in here]
-                transfers += [labelled | pair for pair in _pairs(here, self._options.seeds)]
+                rows += [group.head | _row(cell, self._options.seeds) for cell in here]
+                transfers += [group.head | pair for pair in _pairs(here, self._options.seeds)]
             summary.append(group.titled(_verdict_text(transfers, seeds=self._options.seeds)))
             pairs += transfers
             refused += [

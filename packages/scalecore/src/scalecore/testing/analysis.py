@@ -14,6 +14,7 @@ from scalecore.api.files import plain
 from scalecore.api.trials import Origin, StudyView, TrialState
 from scalecore.testing.fakes import make_study, make_trial
 from scalecore.testing.logger import HOSTILE
+from scalecore.views.analysis import is_inside
 
 __all__ = ["AnalysisContract"]
 
@@ -105,7 +106,7 @@ class AnalysisContract:
         )
         json.dumps(content, allow_nan=False)
         for name in result.files:
-            assert Path(name).name == name, f"{name!r} is not a plain file name; remove folders from it"
+            assert is_inside(name), f"{name!r} is neither a plain file name nor one in a folder"
 
     def _listing(self, root: Path) -> dict[str, tuple[int, int]]:
         return {

@@ -135,7 +135,7 @@ def write_result(analysed: Analysed, folder: Path) -> list[Path]:
     Raises `RefusedError` if the folder cannot be written.
     """
     contents: dict[str, str | bytes] = {"result.md": result_markdown(analysed), **analysed.result.files}
-    if strange := [name for name in contents if not _is_inside(name)]:
+    if strange := [name for name in contents if not is_inside(name)]:
         raise DataError(
             f"analysis {analysed.name!r} returned a file {strange[0]!r}, which is neither a plain file name nor one in "
             "a folder, such as 'figures/loss.svg'"
@@ -159,7 +159,7 @@ def listing(written: Sequence[Path], folder: Path) -> str:
     return ", ".join([*(name.name for name in names if not name.parent.name), *counts])
 
 
-def _is_inside(name: str) -> bool:
+def is_inside(name: str) -> bool:
     """Whether a name is that of a file in the result's folder or in a folder inside it."""
     parts = name.split("/")
     return len(parts) <= 2 and all(part and part == Path(part).name and not part.startswith(".") for part in parts)
