@@ -80,3 +80,14 @@ def test_the_campaign_on_prices_ends_without_a_verdict_because_of_its_baseline(t
         met = {condition["name"]: condition["met"] for condition in one["preconditions"]}
         assert met["baseline"] is False
         assert (met["budgets"], met["seeds"], met["margin"]) == (True, True, True)
+
+
+def test_the_page_shows_the_recorded_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plan, output and losses are those of the kept files, which end in both verdicts."""
+    monkeypatch.syspath_prepend(str(ROOT / ".ci"))
+    script = runpy.run_path(str(ROOT / ".ci" / "record_scaling.py"))
+    page = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+    assert script["with_parts"](page) == page, "run `python .ci/record_scaling.py --pages`"
+    recorded = json.loads((script["KEPT"] / "result.json").read_text(encoding="utf-8"))["data"]["verdicts"]
+    assert recorded["horizon 1"].startswith("holds")
+    assert recorded["horizon 5"] == "flat"

@@ -24,3 +24,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
+
+
+def pages(site: Path) -> list[Path]:
+    """The pages that MkDocs made, without linked pages of results."""
+    return sorted(path for path in site.rglob("*.html") if not path.is_relative_to(site / "project" / "examples"))

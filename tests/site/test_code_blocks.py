@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from .conftest import pages
+
 MEASURE = """<script>
   const cut = [...document.querySelectorAll("pre, pre > code")].filter((one) => one.scrollWidth > one.clientWidth);
   document.title = JSON.stringify(cut.map((one) => one.innerText.slice(0, 200)));
@@ -22,7 +24,7 @@ def test_long_lines_wrap(site: Path) -> None:
     style = (site / "assets" / "site.css").read_text(encoding="utf-8")
     (rule,) = re.findall(r"^\.md-typeset pre > code \{(.*?)\}", style, re.DOTALL | re.MULTILINE)
     assert "white-space: pre-wrap;" in rule
-    for page in site.rglob("*.html"):
+    for page in pages(site):
         styles = re.findall(r'<link rel="stylesheet" href="([^"]+)"', page.read_text(encoding="utf-8"))
         assert styles[-1].endswith("assets/site.css"), page
 
@@ -33,7 +35,7 @@ def test_no_block_is_cut_off_in_a_browser(site: Path, tmp_path: Path) -> None:
     browser = next(filter(None, map(shutil.which, names)), None)
     if browser is None:
         pytest.skip("no Chromium is installed here")
-    for page in sorted(site.rglob("*.html")):
+    for page in pages(site):
         text = page.read_text(encoding="utf-8")
         if "<pre" not in text:
             continue
