@@ -160,7 +160,8 @@ def shortened(text: str) -> str:
 
 def make_pages() -> None:
     """The generated references, and the output of `run` where pages show it."""
-    packages = sorted(path.parent.name for path in ROOT.glob("packages/scalecore-*/pyproject.toml"))
+    projects = sorted(ROOT.glob("packages/scalecore-*/pyproject.toml"))
+    packages = [path.parent.name for path in projects if "[project.entry-points.scalecore]" in path.read_text()]
     for page, program, arguments in (
         ("experiment-file", "reference_options.py", []),
         ("plugins", "reference_options.py", packages),

@@ -19,7 +19,12 @@ from scalecore.plugins.registry import load_registry
 from .conftest import ROOT, blocks, scalecore
 
 OUTPUT = ROOT / "docs" / "reference" / "output"
-PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/scalecore-*/pyproject.toml"))
+PACKAGES = [
+    path.parent.name
+    for path in sorted(ROOT.glob("packages/scalecore-*/pyproject.toml"))
+    if "[project.entry-points.scalecore]" in path.read_text()
+]
+"""The packages with components."""
 STALE = "run `python .ci/record_docs.py --pages` with all packages installed"
 COMMANDS_PAGE = runpy.run_path(str(ROOT / ".ci" / "reference_commands.py"))
 render_plugins = runpy.run_path(str(ROOT / ".ci" / "reference_options.py"))["render_plugins"]
