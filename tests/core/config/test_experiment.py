@@ -246,7 +246,7 @@ def test_valid_names(write: Any, small: str, value: str) -> None:
         (
             "zzz: 1",
             "5:1: zzz: unknown key; expected one of name, description, seed, output, plugins, dataset, model, search, "
-            "objective, training, execution, guards, monitors, loggers, analyses, sweep",
+            "objective, training, execution, guards, monitors, loggers, confirm, analyses, sweep",
         ),
         ("seed: -1", "5:7: seed: must be at least 0, got -1"),
         (f"seed: {2**63}", f"5:7: seed: must be less than {2**63}, got {2**63}"),

@@ -119,7 +119,7 @@ def test_an_override_fixes_a_wrong_value(write: Any, small: str) -> None:
         (
             "\x1b[31m=3",
             "\\x1b[31m=3: unknown key; expected one of name, description, seed, output, plugins, dataset, model, "
-            "search, objective, training, execution, guards, monitors, loggers, analyses, sweep",
+            "search, objective, training, execution, guards, monitors, loggers, confirm, analyses, sweep",
         ),
         ("seed=[1", "seed=[1: not valid YAML: the list that starts here is not closed"),
         (

@@ -40,4 +40,5 @@ def test_rows_and_dates_are_those_of_the_readme(examples: Path, name: str) -> No
 
 def test_every_data_file_is_in_the_readme(examples: Path) -> None:
     """Every shipped file has a source and a licence."""
-    assert {path.name for path in examples.iterdir()} == {"README.md", "make_switches.py", "switches.csv", *FILES}
+    made = {"make_switches.py", "switches.csv", "make_load.py", "load.parquet"}
+    assert {path.name for path in examples.iterdir()} == {"README.md", *made, *FILES}

@@ -70,7 +70,7 @@ def test_ordinary_tables_have_no_long_step(case: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [*(REPOSITORY / "examples" / "data").glob("*.parquet"), *SHARED.glob("market/*.parquet")]
+    "path", [*(REPOSITORY / "examples" / "data").glob("*_daily.parquet"), *SHARED.glob("market/*.parquet")]
 )
 def test_real_prices_have_no_long_step(path: Path) -> None:
     """The longest close in these decades is that of September 2001."""

@@ -213,7 +213,7 @@ def test_a_component_of_a_blocked_package_says_so(fake_plugin: Any) -> None:
         ("logger", "mlflow", "scalecore-trackers"),
         ("analysis", "coverage", "scalecore-analysis"),
         ("analysis", "report", "scalecore-analysis"),
-        ("analysis", "cross-budget", "scalecore-promotion"),
+        ("analysis", "cross-budget", "scalecore-analysis"),
     ],
 )
 def test_a_package_that_is_not_installed_is_named(fake_plugin: Any, kind: str, name: str, package: str) -> None:
@@ -226,13 +226,13 @@ def test_a_package_that_is_not_installed_is_named(fake_plugin: Any, kind: str, n
 def test_a_component_that_moved_to_another_package_is_found(fake_plugin: Any) -> None:
     """`scalecore/NAME` of an earlier version refers to it, installed or not."""
     assert why_not(registry_of(fake_plugin), "analysis", "scalecore/cross-budget") == (
-        "there is no analysis 'scalecore-promotion/cross-budget': `pip install scalecore-promotion` provides it"
+        "there is no analysis 'scalecore-analysis/cross-budget': `pip install scalecore-analysis` provides it"
     )
     code = "from scalecore import hookimpl\nfrom scalecore.api.components import AnalysisRecord\n"
     code += "@hookimpl\ndef scalecore_analyses():\n"
     code += "    return [AnalysisRecord(name='cross-budget', summary='Moved.', factory=print)]\n"
-    fake_plugin("scalecore-promotion", code=code)
-    assert registry_of(fake_plugin).get("analysis", "scalecore/cross-budget").provider == "scalecore-promotion"
+    fake_plugin("scalecore-analysis", code=code)
+    assert registry_of(fake_plugin).get("analysis", "scalecore/cross-budget").provider == "scalecore-analysis"
 
 
 def test_a_misspelt_name_suggests_the_nearest_and_lists_all(fake_plugin: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +63,11 @@ def opened(root: Path, *, ends: dict[int, str] | None = None) -> Iterator[OpenSt
     known = plan.resolved
     plan = attrs.evolve(plan, resolved=attrs.evolve(known, executor=attrs.evolve(known.executor, record=record)))
     state = read_state(folder.journal)
-    lock, journal = StudyLock(folder), Journal(folder.journal, lines=state.events)
-    with StopRequests(folder) as requests:
+    with (
+        closing(Journal(folder.journal, lines=state.events)) as journal,
+        held(StudyLock(folder)) as lock,
+        StopRequests(folder) as requests,
+    ):
         if not state.events:
             session = Session(plan, runtime, folder=folder, lock=lock, journal=journal, state=state)
             state.smoke = SmokeStep(versions=dict(plan.versions), results={})
@@ -80,8 +83,14 @@ def opened(root: Path, *, ends: dict[int, str] | None = None) -> Iterator[OpenSt
             requests=requests,
             training=TrainingContext(registry={}),
         )
-    journal.close()
-    lock.release()
+
+
+@contextmanager
+def held(lock: StudyLock) -> Iterator[StudyLock]:
+    try:
+        yield lock
+    finally:
+        lock.release()
 
 
 def wishes(study: OpenStudy, *, trial: int = 0, seeds: int = 2, kind: str = "replicate") -> list[Wanted]:

@@ -42,7 +42,7 @@ _KINDS = (
         "executors",
         "scalecore_executors",
         components.ExecutorRecord,
-        taken=("slots", "time_limit", "hang_after", "admission_wait", "stop_grace", "retry"),
+        taken=("slots", "time_limit", "hang_after", "admission_wait", "stop_grace", "keep_awake", "retry"),
     ),
     Kind("analysis", "analyses", "scalecore_analyses", components.AnalysisRecord),
     Kind(
