@@ -6,10 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from scalecore.api.logger import LoggerContext
 from scalecore.api.space import Architecture
-from scalecore.api.trials import Origin, Progress, Proposal, StudyEnd, StudyView
+from scalecore.api.trials import (
+    FIRST_RETRAINED,
+    Origin,
+    Progress,
+    Proposal,
+    Retraining,
+    StudyEnd,
+    StudyView,
+)
 from scalecore.builtin.console import ConsoleLogger
 from scalecore.builtin.options import ConsoleOptions
 
@@ -179,6 +188,46 @@ def test_quiet_prints_only_the_end_and_warnings(
     assert capsys.readouterr().out == "warning: the disk fills up\n"
     logger.study_finished(view)
     assert capsys.readouterr().out.startswith("walk: completed (1 of 4 trials: 1 completed)\nbest: trial 0, ")
+
+
+def test_g14_a_retraining_counts_its_own_trainings(
+    study: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Lines name what is repeated, and neither the total nor the best trial of the search."""
+    first = trial(1, 0.4)
+    same = {"architecture": first.architecture, "hyperparameters": first.hyperparameters}
+    record = trial(FIRST_RETRAINED, 0.5, **same, origin=Origin(kind="replicate", label="trial 1, replicate 1"))
+    proposal = Proposal(architecture=record.architecture, hyperparameters=record.hyperparameters, origin=record.origin)
+    for verbosity in (0, -1):
+        logger = console(tmp_path, verbosity=verbosity)
+        view = study([first], retraining=Retraining(title="confirmation of walk", total=2))
+        logger.study_started(view)
+        logger.trial_started(record.number, proposal, view)
+        logger.progress(evolve(PROGRESS, number=record.number))
+        logger.trial_finished(record, view)
+        done = Retraining(title="confirmation of walk", total=2, done=1, end=StudyEnd.STOPPED)
+        logger.study_finished(evolve(view, retraining=done))
+        ended = "confirmation of walk, 1 of 2 trainings: stopped; run the same command again to resume\n"
+        printed = (
+            f"confirmation of walk: 2 trainings; results in {view.folder}\n"
+            "trial 1, replicate 1 starts (replicate): width=8 depth=2 params=128 learning_rate=0.002 epochs=50\n"
+            "  trial 1, replicate 1, train, epoch 2 of 8, step 3 of 19; ETA 2 h 05 min, memory 1.2 GB, "
+            "temperature unavailable (no sensor)\n"
+            "trial 1, replicate 1  width=8 depth=2 params=128 learning_rate=0.002 epochs=50 -> val_loss=0.5000\n"
+        )
+        assert capsys.readouterr().out == (printed if verbosity == 0 else "") + ended
+        logger.study_finished(evolve(view, retraining=evolve(done, done=2, end=StudyEnd.COMPLETED)))
+        assert (capsys.readouterr().out == "") is (verbosity < 0)
+
+
+def test_nothing_reaches_stdout_beside_json(study: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A command that prints JSON trains with verbosity -2: warnings go to stderr."""
+    logger = console(tmp_path, verbosity=-2)
+    logger.message("warning", "the disk fills up")
+    logger.study_finished(study([trial(0, 0.5)], end=StudyEnd.COMPLETED))
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("warning: the disk fills up\nwalk: completed")
 
 
 def test_verbose_prints_epochs_and_reasons(study: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from scalecore.api.trials import Note
+from scalecore.api.trials import FIRST_RETRAINED, Note, Origin, Proposal, StudyEnd, TrialRecord
+from scalecore.store.events import AskedFor, RunEnded, RunStarted, StudyBegun, TrialFinished
+from scalecore.store.journal import Journal
 from scalecore.store.layout import StudyFolder
 from scalecore.store.verify import verify_study
+from scalecore.testing.fakes import make_study, make_trial
 from scalecore.views.status import note_lines, status_lines, study_status
 
 
@@ -46,3 +49,36 @@ def test_a_journal_without_a_line_is_a_study_that_has_not_begun(tmp_path: Path) 
     assert [(one.level, one.message) for one in verify_study(folder) if one.subject == "journal"] == [
         ("ok", "0 lines, no gaps")
     ]
+
+
+def test_g14_a_confirmation_is_shown_with_its_own_progress(tmp_path: Path) -> None:
+    """The search stays complete; an interrupted confirmation says how to resume."""
+    folder = StudyFolder(tmp_path / "study")
+    view = make_study(folder.path, [make_trial(0, 0.5, duration=60.0)], total=1)
+    journal = Journal(folder.journal)
+
+    def write(record: TrialRecord) -> None:
+        proposal = Proposal(
+            architecture=record.architecture, hyperparameters=record.hyperparameters, origin=record.origin
+        )
+        asked = {"hash": record.hash, "seed": record.seed, "hyperparameters": record.hyperparameters}
+        journal.append(AskedFor(number=record.number, **asked, proposal=proposal))
+        journal.append(TrialFinished(number=record.number, record=record))
+
+    journal.append(StudyBegun(experiment=view.experiment, plan=view.plan))
+    journal.append(RunStarted(pid=1, host="here", versions={}, total=1))
+    write(view.trials[0])
+    journal.append(RunEnded(end=StudyEnd.COMPLETED, total=1))
+    journal.append(RunStarted(pid=1, host="here", versions={}, total=3, retrains="confirmation of walk"))
+    write(
+        make_trial(FIRST_RETRAINED, 0.6, duration=30.0, origin=Origin(kind="replicate", label="trial 0, replicate 1"))
+    )
+    journal.close()
+    found = study_status(folder)
+    assert (found["state"], found["finished"], found["total"]) == ("completed", 1, 1)
+    assert found["seconds_left"] == 2 * 30.0
+    lines = status_lines(found)
+    at = lines.index("trained after the search: 1 replicate")
+    assert lines[at + 1] == (
+        "  confirmation of walk, 1 of 3 trainings: interrupted; run the same command again to resume it"
+    )

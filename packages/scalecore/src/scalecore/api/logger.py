@@ -21,7 +21,8 @@ __all__ = ["Logger", "LoggerContext"]
 class LoggerContext:
     """The second argument of a logger's factory: the study's folder, and the verbosity of the command.
 
-    `verbosity` is -1 for quiet, 0 for normal, 1 for verbose.
+    `verbosity` is -1 for quiet, 0 for normal, 1 for verbose; -2 if the command prints JSON, so that stdout must have
+    nothing else.
     """
 
     folder: Path

@@ -40,7 +40,7 @@ class ConsoleLogger(Logger):
         self._options = options
         # The command line overrides the file.
         self._verbosity = context.verbosity or VERBOSITIES[options.verbosity]
-        self._stream = sys.stdout
+        self._stream = sys.stdout if context.verbosity > -2 else sys.stderr
         self._picture: LivePicture | None = None
         self._study: StudyView | None = None
         self._epochs: dict[int, Epoch] = {}
@@ -161,6 +161,8 @@ class ConsoleLogger(Logger):
     def study_finished(self, study: StudyView) -> None:
         self.close()
         if study.retraining is not None:
+            if self._verbosity < 0 and study.retraining.end is StudyEnd.COMPLETED:
+                return  # the command prints the result
             done, total = study.progress
             text = END_TEXTS[study.retraining.end or StudyEnd.FAILED]
             self._print(f"{study.retraining.title}, {done} of {total} trainings: {text}")

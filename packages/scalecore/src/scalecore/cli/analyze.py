@@ -78,7 +78,9 @@ def analyze(
     studies = read_studies(paths)
     warn_removed(StudyFolder(study.folder) for study in studies)
     training = TrainingContext(
-        registry={"no_plugins": no_plugins, "block": list(block)}, allow_changed_code=allow_changed_code
+        registry={"no_plugins": no_plugins, "block": list(block)},
+        verbosity=-2 if as_json else 0,
+        allow_changed_code=allow_changed_code,
     )
     analysed = analyse(component, options=options, studies=studies, training=training, dry_run=dry_run)
     if as_json:

@@ -153,7 +153,7 @@ class ImportedTrial(Event):
 class RunStarted(Event):
     """A run of the study starts; `device` is set if an older version had not journalled it.
 
-    `retrains` is set if it retrains trials after the search: the title of what it trains, `total` trainings.
+    `retrains` is set if it retrains trials after the search: the title of what it trains, with `total` trainings left.
     """
 
     name = "run_started"

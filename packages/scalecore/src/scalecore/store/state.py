@@ -119,6 +119,8 @@ class StudyState:
     """The last run that retrained trials."""
     retraining_ended: RunEnded | None = None
     """How that run ended; None during a run, or after a run that was killed."""
+    retrained_now: list[TrialRecord] = field(factory=list)
+    """The trials that finished since that run started."""
     duplicates_avoided: int = 0
     smoke: SmokeStep | None = None
     settled: StudyDevice | None = None
@@ -185,7 +187,7 @@ class StudyState:
             case RunStarted():
                 self._settle(event.device)
                 if event.retrains is not None:  # what is trained after the search leaves its end and its total alone
-                    self.retraining, self.retraining_ended = event, None
+                    self.retraining, self.retraining_ended, self.retrained_now = event, None, []
                     self.events += 1
                     return
                 self.versions, self.total, self.end = event.versions, event.total, None
@@ -382,7 +384,9 @@ class StudyState:
         insort(self._retrained if trial.retrained else self._records, record, key=_number)
         if record.origin.kind != "final":  # with the seed of its trial, its loss is the same
             self._by_loss.setdefault(None if record.best is None else record.best.val_loss, []).append(record)
-        if is_ranked(record) and not trial.retrained:
+        if trial.retrained:
+            self.retrained_now.append(record)
+        elif is_ranked(record):
             place = rank(record, direction=self._direction)
             at = bisect(self._ranks, place)
             self._ranks.insert(at, place)

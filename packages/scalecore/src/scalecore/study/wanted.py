@@ -138,7 +138,7 @@ def train_wanted(
             retraining=Retraining(title=title, total=len(by_hash)),
             keep_weights=keep_weights,
         )
-        begin(session, len(by_hash))
+        begin(session, len(missing) + len(left))
         source = WantedTrials(session, study, by_hash=by_hash, missing=missing)
         place = executor_context(plan.resolved, folder.path, device=kind_of(state.device))
         executor = create("executor", plan.resolved.executor, place)

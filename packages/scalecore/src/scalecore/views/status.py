@@ -64,7 +64,7 @@ def study_status(folder: StudyFolder) -> dict[str, Any]:
             "memory": {label: one.plain() for label, one in figures.items()},
             "unfinished": [_unfinished(folder, trial) for trial in state.open],
             "retrained": _retrained(state),
-            "seconds_left": seconds_left(state.counted, total=state.total, slots=1, running=[]) if records else None,
+            "seconds_left": _seconds_left(state) if records else None,
             "hardware": _hardware(folder) if runner is not None else None,
             "mixtures": formatting.mixtures(state.counted),
             "test_openings": len(state.openings),
@@ -112,8 +112,10 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
         one = status["retrained"]
         counts = ", ".join(f"{count} {kind}" for kind, count in one["finished"].items()) or "none finished"
         lines.append(f"trained after the search: {counts}")
-        if one["end"] != "completed" and not status["runner"]:
-            lines.append(f"  {one['title']}: {one['end'] or 'interrupted'}; run the same command again to resume it")
+        if one["end"] != "completed":
+            how = f"{one['end'] or 'interrupted'}; run the same command again to resume it"
+            how = "running" if status["runner"] else how
+            lines.append(f"  {one['title']}, {one['done']} of {one['total']} trainings: {how}")
     if status["test_openings"]:
         times = "once" if status["test_openings"] == 1 else f"{status['test_openings']} times"
         lines.append(f"test data: opened {times}")
@@ -144,12 +146,22 @@ def _state(state: StudyState, runner: Lease | None) -> str:
     return str(state.end) if state.end is not None else "interrupted (its process is gone; `scalecore run` resumes it)"
 
 
+def _seconds_left(state: StudyState) -> float | None:
+    """Of the current run: of the search, or of a retraining."""
+    if state.retraining is None or state.retraining_ended is not None:
+        return seconds_left(state.counted, total=state.total, slots=1, running=[])
+    now, total = state.retrained_now, state.retraining.total
+    return seconds_left(now, earlier=state.records, total=total, slots=1, running=[])
+
+
 def _retrained(state: StudyState) -> dict[str, Any] | None:
     """The trials after the search by origin, and the last run that trained some; None if there is none."""
     if state.retraining is None:
         return None
     return {
         "title": state.retraining.retrains,
+        "total": state.retraining.total,
+        "done": len(state.retrained_now),
         "end": None if state.retraining_ended is None else state.retraining_ended.end,
         "finished": Counter(record.origin.kind for record in state.retrained),
     }
