@@ -36,6 +36,9 @@ class Logger:
     `epoch` after each epoch, `trial_finished`; `study_finished`; and finally `close`, also after an error. The next run
     restarts an interrupted trial with the same number.
 
+    A run that trains after the search, such as a confirmation, makes the same calls with `study.retraining` set; its
+    records have `retrained`, and `study.trials` does not contain them.
+
     The journal contains every event before a logger receives it. A logger may therefore rebuild its output from
     `study.trials` in `study_started`. An exception is reported once and switches the logger off; the study continues
     and is marked as degraded.
