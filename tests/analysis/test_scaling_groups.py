@@ -137,6 +137,13 @@ def test_a_budget_without_a_completed_trial_is_left_out_and_named(campaign: Camp
     }
 
 
+def test_what_a_law_lacks_comes_after_what_a_verdict_lacks(campaign: Campaign) -> None:
+    """Three budgets are enough for a verdict: their missing seeds come first."""
+    found = [one["for"] for one in analyse(campaign([0.60, 0.55, 0.52], confirmations=())).tables["What is missing"]]
+    assert "seeds" in found
+    assert found.index("power law") == len(found) - 1
+
+
 def test_missing_seeds_have_a_cost_and_a_command(campaign: Campaign) -> None:
     """The hours come from the durations of finished trials of the budget; without any they are unknown."""
     studies = campaign([0.60, 0.55, 0.52], confirmations=(), end=StudyEnd.COMPLETED)

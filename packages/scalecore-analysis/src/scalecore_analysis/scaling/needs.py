@@ -116,7 +116,8 @@ def needs_of(
     needs = [*_budgets(known, elsewhere), *_searches(known), *_seeds(known, seeds), *_edges(known)]
     told = {one.what for one in needs}
     needs += _conditions(found, told) if found is not None else []
-    return [*needs, *_power(known, budgets, found, margin=margin)]
+    needs += _power(known, budgets, found, margin=margin)
+    return sorted(needs, key=lambda one: one.what == "power law")  # not needed for a verdict, so last
 
 
 def _budgets(known: Sequence[_Study], elsewhere: Sequence[str]) -> Iterator[Need]:
