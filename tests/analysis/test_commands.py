@@ -101,3 +101,13 @@ def test_the_analysis_is_found_by_current_and_former_names(name: str) -> None:
     """A study of 0.1 may name the distribution that provided it then."""
     found = load_registry().get("analysis", name)
     assert (found.provider, found.record.options) == ("scalecore-analysis", CrossBudgetOptions)
+
+
+def test_confirm_refuses_a_folder_without_a_study(tmp_path: Path) -> None:
+    """One message, and nothing is written."""
+    done = CliRunner().invoke(main, ["confirm", str(tmp_path)])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"{tmp_path}: no study here (there is no {tmp_path}/journal.jsonl); start one with `scalecore run`\n"
+    )
+    assert list(tmp_path.iterdir()) == []

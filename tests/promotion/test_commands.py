@@ -44,3 +44,13 @@ def test_predict_refuses_invalid_arguments(
     done = CliRunner().invoke(main, ["predict", *arguments])
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.splitlines()[-1] == message
+
+
+def test_evaluate_refuses_a_folder_without_a_study(tmp_path: Path) -> None:
+    """One message, and nothing is written."""
+    done = CliRunner().invoke(main, ["evaluate", str(tmp_path)])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"{tmp_path}: no study here (there is no {tmp_path}/journal.jsonl); start one with `scalecore run`\n"
+    )
+    assert list(tmp_path.iterdir()) == []

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -145,13 +146,8 @@ def write_notes(path: Path, name: str) -> None:
 
 def test_notes_of_several_processes_at_once_are_all_kept(folder: StudyFolder) -> None:
     """Each is journalled exactly once; one that finds the lock taken waits for the next writer."""
-    context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=write_notes, args=(folder.path, name)) for name in "abc"]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-    assert [writer.exitcode for writer in writers] == [0] * 3
+    writers = [subprocess.Popen([sys.executable, __file__, folder.path, name]) for name in "abc"]
+    assert [writer.wait() for writer in writers] == [0] * 3
     add_note(folder, new_note("last"))
     written = [one["text"] for one in lines(folder) if one["event"] == "note"]
     assert sorted(written) == sorted([*(f"{name} {number}" for name in "abc" for number in range(ROUNDS)), "last"])
@@ -178,3 +174,7 @@ def test_texts_that_cannot_be_shown_are_refused(text: str, message: str) -> None
 def test_other_languages_line_breaks_and_tabs_are_kept() -> None:
     """Only what controls a terminal is refused."""
     assert new_note("größer\t大きい 👩\u200d🔬\nzwei\xa0Zeilen").text == "größer\t大きい 👩\u200d🔬\nzwei\xa0Zeilen"
+
+
+if __name__ == "__main__":  # one of several processes of a test
+    write_notes(Path(sys.argv[1]), sys.argv[2])

@@ -19,6 +19,8 @@ PRELOADED = (
     "numpy.ctypeslib",
     "numpy.fft",
     "numpy.random",
+    "scipy.fft",  # with scipy.special, for the intervals of metrics
+    "scipy.special",
 )
 
 
