@@ -60,8 +60,8 @@ def test_g28_a_copied_project_continues_without_the_original(kept: Path, tmp_pat
     ):
         study.cli(*command)
     (replicates,) = json.loads((study.folder / "confirm/confirmation.json").read_text())["replicates"].values()
-    events = [json.loads(line)["event"] for line in (study.folder / "confirm/journal.jsonl").read_text().splitlines()]
-    assert (len(replicates), events.count("attempt_started")) == (2, 2)
+    again = [one for one in study.retrained() if one["origin"]["kind"] == "replicate"]
+    assert [len(one["attempts"]) for one in again] == [1] * len(replicates) == [1, 1]
     study.cli("evaluate", folder, "--trial", "1")
     study.cli("predict", str(study.folder / "promoted/trial_0000"), "--dataset", "start=2017-01-01")
     study.run("search.trials=3")

@@ -77,7 +77,7 @@ def test_a_prediction_uses_the_precision_of_the_evaluation(
 ) -> None:
     """The policy of the training applies to the evaluation on test data, the model and each prediction; a model of an
     older version uses float32."""
-    (measured,) = model.glob("attempts/test_*/spec.json")
+    (measured,) = model.parents[1].glob("attempts/test_*/spec.json")
     assert read_json(measured)["evaluation"] == read_json(model / "model.json")["evaluation"] == "fp32"
     used = []
 

@@ -30,10 +30,12 @@ USES = {
 
 OTHERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "scalecore-market": ("dataset", "dataset 'market'", {"dataset": {"use": "market", "symbol": "SPY"}}),
-    "scalecore-promotion": ("analyses.0", "analysis 'cross-budget'", {"analyses": ["cross-budget"]}),
     "scalecore-trackers": ("loggers.0", "logger 'tensorboard'", {"loggers": ["tensorboard"]}),
 }
 """Packages that it does not use: key and component of a file that does, and their replacement."""
+
+COMMANDS_ONLY = "scalecore-promotion"
+"""The package without components: `scalecore plugins` does not list it, and no file needs it."""
 
 Python = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -78,7 +80,7 @@ def without(package: str, folder: Path) -> Python:
     return run
 
 
-@pytest.mark.parametrize("package", [*USES, *OTHERS])
+@pytest.mark.parametrize("package", [*USES, *OTHERS, COMMANDS_ONLY])
 def test_everything_else_works_without_it(package: str, made: Study, tmp_path: Path) -> None:
     """The list of plugins has all others, and a file that needs the package is refused with its name.
 
@@ -91,19 +93,8 @@ def test_everything_else_works_without_it(package: str, made: Study, tmp_path: P
     assert {*USES, *OTHERS, "scalecore"} - {package} <= names
     assert {one["status"] for one in listed} == {"ok"}
 
-    if package in USES:
-        file, (place, component) = made.file, USES[package]
-    else:
-        place, component, instead = OTHERS[package]
-        file = tmp_path / "experiment.yaml"
-        file.write_text(yaml.safe_dump({**made.experiment, **instead}))
-    for command in ("check", "run"):
-        done = scalecore(command, str(file), folder=made.root)
-        stages = f"reading {file}\n" if command == "run" else ""
-        assert (done.returncode, done.stdout) == (3, stages), done.stdout
-        told = rf"{re.escape(str(file))}:\d+:\d+: {re.escape(place)}(\.use)?: "
-        message = f"{component} is not installed; `pip install {package}` provides it\n"
-        assert re.fullmatch(told + re.escape(message), done.stderr), done.stderr
+    if package != COMMANDS_ONLY:
+        refused_without(package, scalecore, made=made, folder=tmp_path)
 
     status = scalecore("status", str(made.folder), folder=made.root)
     assert (status.returncode, status.stderr) == (0, "")
@@ -123,6 +114,23 @@ def test_everything_else_works_without_it(package: str, made: Study, tmp_path: P
     (tmp_path / "alone.yaml").write_text(yaml.safe_dump(alone))
     done = scalecore("plan", str(tmp_path / "alone.yaml"), folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
+
+
+def refused_without(package: str, scalecore: Python, *, made: Study, folder: Path) -> None:
+    """Check the messages of `check` and `run` for a file that needs the package."""
+    if package in USES:
+        file, (place, component) = made.file, USES[package]
+    else:
+        place, component, instead = OTHERS[package]
+        file = folder / "experiment.yaml"
+        file.write_text(yaml.safe_dump({**made.experiment, **instead}))
+    for command in ("check", "run"):
+        done = scalecore(command, str(file), folder=made.root)
+        stages = f"reading {file}\n" if command == "run" else ""
+        assert (done.returncode, done.stdout) == (3, stages), done.stdout
+        told = rf"{re.escape(str(file))}:\d+:\d+: {re.escape(place)}(\.use)?: "
+        message = f"{component} is not installed; `pip install {package}` provides it\n"
+        assert re.fullmatch(told + re.escape(message), done.stderr), done.stderr
 
 
 def experiment_without(package: str, experiment: dict[str, Any]) -> dict[str, Any]:

@@ -191,6 +191,7 @@ def _model(
         "format": MODEL_FORMAT if data["target_scale"] is not None else 1,
         "name": f"{plan.resolved.experiment.name}, trial {trial.number}",
         "created": utc_now(),
+        "folder": str(place.absolute()),
         **{
             name: given[name]
             for name in ("model", "architecture", "num_parameters", "hyperparameters", "shape", "task", "loss")

@@ -107,13 +107,21 @@ def read_model(folder: Path) -> StoredModel:
     return StoredModel(folder=folder, content=_located(content, folder))
 
 
+def _is_in_a_study(folder: Path) -> bool:
+    study = StudyFolder(folder.parents[1])
+    return folder.parent == study.promoted and study.journal.exists()
+
+
 def _located(content: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
     """The content with file paths adjusted to a moved project; a model copied without its study keeps its paths."""
-    journal = StudyFolder(folder).journal
-    if not journal.exists():
+    was, journal = content.get("folder"), StudyFolder(folder).journal
+    if journal.exists():  # version 0.1 wrote one, and no folder
+        state = read_state(journal)
+        study = move_of(state.experiment, state.plan, folder).was
+        move = Move(study / "promoted" / folder.name if study else None, folder.absolute())
+    elif was is not None and _is_in_a_study(folder.absolute()):
+        move = Move(Path(was), folder.absolute())
+    else:
         return content
-    state = read_state(journal)
-    study = move_of(state.experiment, state.plan, folder)
-    move = Move(study.was / "promoted" / folder.name if study.was else None, folder.absolute())
     data = {**content["data"], "block": move.apply(content["data"]["block"])}
     return {**content, "model": move.apply(content["model"]), "data": data}
