@@ -159,7 +159,7 @@ def test_a_study_can_be_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "package"), [("report", "analysis"), ("confirm", "promotion"), ("evaluate", "promotion")]
+    ("command", "package"), [("report", "analysis"), ("confirm", "analysis"), ("evaluate", "promotion")]
 )
 def test_a_command_of_another_package_names_it(command: str, package: str, tmp_path: Path) -> None:
     """Exit code 3, with the package to install."""
