@@ -58,7 +58,8 @@ def test_a_wheel_contains_only_the_package(built: Path, package: str) -> None:
     assert f"{name}/py.typed" in names
     assert f"{metadata_folder}/licenses/LICENSE" in names
     assert {entry.split("/")[0] for entry in names} == {name, metadata_folder}
-    assert "[scalecore]" in entry_points
+    # scalecore-promotion has commands and no component.
+    assert ("[scalecore.commands]" if package == "scalecore-promotion" else "[scalecore]") in entry_points
     assert metadata["Requires-Python"] == ">=3.11"
     assert metadata["License-Expression"] == "Apache-2.0"
     requirements = metadata.get_all("Requires-Dist") or []
