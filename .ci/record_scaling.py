@@ -37,7 +37,7 @@ LONGEST = 92
 
 
 def record() -> None:
-    """Run the example in a folder of its own, and keep output, results, figures and duration."""
+    """Run the example in a temporary folder, and keep output, results, figures and duration."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         shutil.copytree(ROOT / "examples", folder / "examples")

@@ -124,7 +124,7 @@ def test_two_equal_studies_are_refused(made: Make) -> None:
     with pytest.raises(RefusedError) as error:
         budget_groups([first, second])
     assert str(error.value) == (
-        "two studies have the same budget and the same settings, so their runs cannot be told apart as one study per "
+        "two studies have the same budget and the same settings, so their runs cannot be separated as one study per "
         f"budget: {first.folder} and {second.folder}; name one of them"
     )
     assert seen(comparable_groups([first, second])) == {"": ["2M", "2M"]}

@@ -29,11 +29,12 @@ from scalecore.planning.memory_demands import Demands
 from scalecore.planning.plan import Plan
 from scalecore.planning.runtime import Runtime
 from scalecore.plugins.registry import load_registry
+from scalecore.store.asked_trial import Attempt
 from scalecore.store.events import AttemptEnded, AttemptStarted
 from scalecore.store.journal import Journal
 from scalecore.store.layout import StudyFolder
 from scalecore.store.lock import StudyLock
-from scalecore.store.state import Attempt, StudyState
+from scalecore.store.state import StudyState
 from scalecore.study.dispatch import Dispatcher, DoesNotFit, measured_attempt
 from scalecore.study.next_trial import next_trial
 from scalecore.study.run import begin

@@ -141,7 +141,7 @@ def test_extremes_of_hyperparameters_are_at_the_middle_architecture() -> None:
 
 
 def test_a_restart_runs_each_design_of_one_architecture_once(make: Make) -> None:
-    """Designs that differ in hyper-parameters only are told apart, also after a restart in between."""
+    """Designs that differ in hyper-parameters only are different trials, also after a restart in between."""
     options = {"forced": "hyperparameters"}
     planned = make(options=options).planned()
     assert [one.origin.label for one in planned][:3] == ["learning_rate:min", "learning_rate:max", "epochs:min"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from scalecore.api.memory_forecast import EndedAttempt, ForecastContext
+from scalecore.store.asked_trial import Attempt
 from scalecore.store.event_lines import event_of
 from scalecore.store.events import AttemptEnded, AttemptStarted
-from scalecore.store.state import Attempt
 from scalecore.study.dispatch import measured_attempt
 from scalecore_torch.memory.forecast import TorchForecast
 from scalecore_torch.memory.host_memory import HOST_MEMORY

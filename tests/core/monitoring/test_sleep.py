@@ -1,5 +1,5 @@
 """Whether the machine may fall asleep, and what keeps it awake. `systemd-inhibit` and `busctl` are replaced by scripts
-where no systemd-logind runs; one test starts the real ones on a message bus of its own.
+where no systemd-logind runs; one test starts the real ones on a separate message bus.
 """
 
 from __future__ import annotations
@@ -234,7 +234,7 @@ def test_the_finding_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def bus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The real systemd-logind on a system bus of its own."""
+    """The real systemd-logind on a separate system bus."""
     address = f"unix:path={tmp_path / 'bus'}"
     rules = "".join(
         f'<allow {one}="{kind}"/>'

@@ -10,10 +10,11 @@ import pytest
 from scalecore.api.space import Architecture, Choice, LogUniform
 from scalecore.api.trials import Origin, Proposal
 from scalecore.planning.continuation import Continuation, compare, continuation_lines, misfit
+from scalecore.store.asked_trial import AskedTrial
 from scalecore.store.event_parts import Change
 from scalecore.store.events import AskedFor, SearchChanged, SmokeStep
 from scalecore.store.identity import Unbound
-from scalecore.store.state import AskedTrial, replay
+from scalecore.store.state import replay
 from scalecore.testing.fakes import make_trial
 
 EXPERIMENT: dict[str, Any] = {

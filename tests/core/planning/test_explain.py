@@ -13,9 +13,10 @@ from scalecore.api.space import Architecture
 from scalecore.api.trials import Origin, Proposal, TrialRecord, TrialState
 from scalecore.planning.explain import explain_lines, explain_search
 from scalecore.planning.time_estimates import forecast
+from scalecore.store.asked_trial import AskedTrial
 from scalecore.store.event_lines import event_of
 from scalecore.store.events import AskedFor, Event, PhaseChanged, SearchExplained
-from scalecore.store.state import AskedTrial, StudyState, replay
+from scalecore.store.state import StudyState, replay
 from scalecore.testing.plans import make_plan
 
 SHAPES = [(8, 1), (8, 2), (16, 1), (16, 2)]

@@ -6,7 +6,7 @@ from attrs import evolve
 
 from scalecore.api.files import write_json
 from scalecore.api.space import Architecture
-from scalecore.api.trials import Origin, TrialRecord, TrialState, best_first
+from scalecore.api.trials import FIRST_RETRAINED, Origin, TrialRecord, TrialState, best_first
 from scalecore.execution.folder import AttemptFolder
 from scalecore.store.layout import StudyFolder
 from scalecore.store.retention import settle_weights
@@ -55,6 +55,18 @@ def test_g44_the_weights_of_the_best_trials_are_kept_and_no_others(tmp_path: Pat
         assert sorted(kept(folder)) == names
         assert not list(folder.attempts.rglob("best_*"))
     assert kept(folder) == {"trial_0000.safetensors": "0 best_4", "trial_0002.safetensors": "2 best_4"}
+
+
+def test_other_weights_are_left_alone(tmp_path: Path) -> None:
+    """Those of a trial after the search, which its command deletes, and a file of the user with a similar name."""
+    folder = StudyFolder(tmp_path)
+    (folder.path / "weights").mkdir()
+    names = [f"trial_{FIRST_RETRAINED}.safetensors", "trial_best.safetensors"]
+    for name in names:
+        (folder.path / "weights" / name).write_text("other")
+    record = finished(folder, 0, 0.5)
+    settle_weights(folder, record, [record])
+    assert sorted(kept(folder)) == ["trial_0000.safetensors", *names]
 
 
 def test_what_a_driver_that_died_left_is_taken_up_later(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from scalecore.config.kept import checked
 from scalecore.execution.attempt_result import AttemptEnd, AttemptResult
 from scalecore.execution.folder import AttemptFolder
 from scalecore.planning.plan import Plan
+from scalecore.store.asked_trial import AskedTrial, Attempt
 from scalecore.store.event_lines import event_of
 from scalecore.store.events import AttemptEnded, AttemptStarted
 from scalecore.store.record_json import record_from, record_plain
-from scalecore.store.state import AskedTrial, Attempt
 from scalecore.study.build_record import build_record, over_attempts
 from scalecore.study.running_trial import RunningTrial
 from scalecore.testing.fakes import changed, plan_walk

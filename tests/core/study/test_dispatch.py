@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from scalecore.api.memory_forecast import StepSize
+from scalecore.store.asked_trial import Attempt
 from scalecore.store.event_lines import event_of
 from scalecore.store.events import AttemptEnded, AttemptStarted
-from scalecore.store.state import Attempt
 from scalecore.study.dispatch import ways
 
 

@@ -14,7 +14,7 @@ from pathlib import PurePath
 import attrs
 from attrs import frozen
 
-from scalecore.api.engine import by_name
+from scalecore.api.engine import FREE, by_name
 from scalecore.api.errors import RefusedError
 from scalecore.api.trials import StudyView
 from scalecore_analysis.comparable import identity_of
@@ -34,18 +34,7 @@ __all__ = [
 
 LONGEST = 30
 """Maximum number of characters of a value in a label."""
-FREE = {
-    "training": {
-        "threads",
-        "checkpoint_every",
-        "checkpoint_epochs",
-        "keep_weights",
-        "micro_batch",
-        "activation_checkpointing",
-        "memory_gb",
-    },
-    "search": {"trials", "budget"},
-}
+NOT_SEPARATING = {"training": set(FREE["training"]), "search": {*FREE["search"], "budget"}}
 """Settings that do not separate studies of one budget: they affect no result, or only how long the search is."""
 ALWAYS = ("target.kind", "target.horizon", "target.threshold", "target.price", "model.use", "objective.metric")
 """Settings that a label contains if they differ, even if others distinguish the groups already."""
@@ -135,7 +124,7 @@ def _one_per_budget(part: Sequence[StudyView]) -> list[list[StudyView]]:
         names = [name for name in {**ours, **other} if _is_choice(name) and ours.get(name) != other.get(name)]
         if not names:
             raise RefusedError(
-                f"two studies have the same budget and the same settings, so their runs cannot be told apart as one "
+                f"two studies have the same budget and the same settings, so their runs cannot be separated as one "
                 f"study per budget: {first.folder} and {second.folder}; name one of them"
             )
         separating |= dict.fromkeys(names)
@@ -178,8 +167,8 @@ def settings_of(study: StudyView) -> Settings:
         for section, kind, free in (
             ("dataset", "dataset", {"target", "split"}),
             ("model", "model", set[str]()),
-            ("search", "search", FREE["search"]),
-            ("training", "trainer", FREE["training"]),
+            ("search", "search", NOT_SEPARATING["search"]),
+            ("training", "trainer", NOT_SEPARATING["training"]),
         )
     }
     found: dict[str, object] = {}

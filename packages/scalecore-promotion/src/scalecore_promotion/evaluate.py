@@ -16,7 +16,7 @@ from scalecore.api.engine import (
     MODEL_FILE,
     MODEL_FORMAT,
     WEIGHTS_FILE,
-    ElsewhereFolder,
+    FolderWithOtherData,
     MeasuredOnTestData,
     OpenStudy,
     Plan,
@@ -92,7 +92,7 @@ def evaluate(study: OpenStudy, wanted: EvaluationRequest) -> Evaluated:
     folder = study.folder
     path.mkdir(parents=True, exist_ok=True)
     if wanted.split:
-        folder = ElsewhereFolder(study.folder.path, prepared=path / "data")
+        folder = FolderWithOtherData(study.folder.path, prepared=path / "data")
         plan.write_data(folder.data)
     record: TrialRecord | None = None
     if (path / MODEL_FILE).is_file() and is_measured(study, identity, place=path):

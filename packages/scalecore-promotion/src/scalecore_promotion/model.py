@@ -119,7 +119,7 @@ def _located(content: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
         state = read_state(journal)
         study = move_of(state.experiment, state.plan, folder).was
         move = Move(study / "promoted" / folder.name if study else None, folder.absolute())
-    elif was is not None and _is_in_a_study(folder.absolute()):
+    elif isinstance(was, str) and _is_in_a_study(folder.absolute()):
         move = Move(Path(was), folder.absolute())
     else:
         return content

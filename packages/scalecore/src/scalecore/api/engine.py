@@ -24,7 +24,7 @@ from scalecore.plugins.registry import Registry, load_registry
 from scalecore.store.disk import explained
 from scalecore.store.event_lines import event_of
 from scalecore.store.events import Event, ImportedTrial, MeasuredOnTestData, OpenedTestData, Repaired
-from scalecore.store.identity import by_name, trial_content, trial_hash, trial_seed
+from scalecore.store.identity import FREE, by_name, trial_content, trial_hash, trial_seed
 from scalecore.store.journal import Journal
 from scalecore.store.kept_model import MODEL_FILE, MODEL_FORMAT, WEIGHTS_FILE, checked_weights, model_content
 from scalecore.store.kept_study import load_stored, move_of
@@ -51,17 +51,18 @@ from scalecore.study.run import (
 )
 from scalecore.study.running_trial import run_alone
 from scalecore.study.stop_requests import StopRequests
-from scalecore.study.wanted import ElsewhereFolder, Wanted, train_wanted
+from scalecore.study.wanted import FolderWithOtherData, Wanted, train_wanted
 
 __all__ = [
+    "FREE",
     "MODEL_FILE",
     "MODEL_FORMAT",
     "WEIGHTS_FILE",
     "CampaignIndex",
     "CountedFamily",
-    "ElsewhereFolder",
     "EvaluationStopped",
     "Event",
+    "FolderWithOtherData",
     "ImportedTrial",
     "Journal",
     "MeasuredOnTestData",

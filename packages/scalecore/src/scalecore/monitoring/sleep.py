@@ -157,7 +157,7 @@ def _inhibit(name: str) -> tuple[subprocess.Popen[bytes] | None, str]:
     problem = f"no way to ask {platform.system()} is known"
     for command in commands:
         try:
-            # A group of its own: Ctrl-C in the terminal must not end it before the study.
+            # In a separate process group: Ctrl-C in the terminal must not end it before the study.
             process = subprocess.Popen(
                 [*command, "sh", "-c", "echo; exec cat"],
                 stdin=subprocess.PIPE,

@@ -21,10 +21,11 @@ from scalecore.config.import_paths import without_folders
 from scalecore.config.resolved import Resolved
 from scalecore.planning.plan import Plan
 from scalecore.plugins.metadata import canonical_name
+from scalecore.store.asked_trial import AskedTrial
 from scalecore.store.event_parts import Change
 from scalecore.store.identity import Unbound, binding, by_name, model_content, unbound
 from scalecore.store.kept_study import move_of
-from scalecore.store.state import AskedTrial, StudyState
+from scalecore.store.state import StudyState
 
 
 @frozen(kw_only=True)

@@ -15,7 +15,8 @@ from scalecore.api.files import plain
 from scalecore.api.plan_report import GridReport, PlanReport
 from scalecore.api.strategy import SearchStrategy, SupportsExplain
 from scalecore.api.trials import Proposal, TrialState
-from scalecore.store.state import AskedTrial, StudyState
+from scalecore.store.asked_trial import AskedTrial
+from scalecore.store.state import StudyState
 
 NOT_COUNTED = ("replicate",)
 """Origins of trials that repeat a point on purpose and do not add coverage."""

@@ -7,8 +7,8 @@ from typing import Any
 
 from scalecore.api.metrics import objective_value
 from scalecore.execution.folder import AttemptFolder
+from scalecore.store.asked_trial import AskedTrial
 from scalecore.store.layout import StudyFolder
-from scalecore.store.state import AskedTrial
 
 
 def reports_of(folder: StudyFolder, trial: AskedTrial, *, objective: Mapping[str, Any]) -> dict[int, float]:

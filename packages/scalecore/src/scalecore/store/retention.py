@@ -35,8 +35,9 @@ def settle_weights(folder: StudyFolder, record: TrialRecord, kept: Sequence[Tria
         keep_best_weights(folder, one, keep=one.number in numbers)
     names = {folder.weights(number).name for number in numbers}
     for path in folder.weights(0).parent.glob("trial_*.safetensors"):
-        # Those of retrained trials are deleted by the command that needs them.
-        if path.name not in names and int(path.stem.removeprefix("trial_")) < FIRST_RETRAINED:
+        number = path.stem.removeprefix("trial_")
+        # Those of retrained trials are deleted by the command that needs them; other files are not ours.
+        if path.name not in names and number.isdecimal() and int(number) < FIRST_RETRAINED:
             path.unlink()
 
 

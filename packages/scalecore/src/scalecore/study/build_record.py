@@ -11,8 +11,8 @@ from scalecore.api.trials import TrialRecord, TrialState
 from scalecore.execution.attempt_result import AttemptEnd, AttemptResult
 from scalecore.planning.plan import Plan
 from scalecore.planning.quarantine import quarantine_flag
+from scalecore.store.asked_trial import AskedTrial, Attempt
 from scalecore.store.record_json import record_from
-from scalecore.store.state import AskedTrial, Attempt
 from scalecore.study.flags import small_denominator, suspicions
 from scalecore.study.running_trial import RunningTrial
 

@@ -17,8 +17,8 @@ from scalecore.planning.batch_plans import BatchPlan, Way, halvings, never_fits
 from scalecore.planning.build_spec import attempt_spec
 from scalecore.planning.quarantine import quarantined
 from scalecore.planning.slots import cores, slots_of
+from scalecore.store.asked_trial import AskedTrial, Attempt
 from scalecore.store.events import AttemptStarted
-from scalecore.store.state import AskedTrial, Attempt
 from scalecore.store.study_device import kind_of
 from scalecore.study.running_trial import RunningTrial
 from scalecore.study.session import Session

@@ -20,12 +20,12 @@ from scalecore.api.trials import StudyEnd, TrialRecord, TrialState
 from scalecore.execution.attempt_result import AttemptEnd
 from scalecore.execution.local.containment import containment_text
 from scalecore.monitoring.sleep import kept_awake
+from scalecore.store.asked_trial import AskedTrial
 from scalecore.store.disk import remove_tree
 from scalecore.store.event_lines import event_of
 from scalecore.store.events import AttemptEnded, TrialFinished
 from scalecore.store.predictions import keep_predictions
 from scalecore.store.retention import holds_room, remove_checkpoints
-from scalecore.store.state import AskedTrial
 from scalecore.store.study_device import missing_device
 from scalecore.study.attempt_end import why_again
 from scalecore.study.build_record import build_record, unstarted_record

@@ -7,10 +7,10 @@ from attrs import evolve
 from scalecore.api.errors import StudyError
 from scalecore.api.strategy import SearchStrategy
 from scalecore.api.trials import Outcome, Proposal, TrialState
+from scalecore.store.asked_trial import AskedTrial
 from scalecore.store.events import AskedFor, DuplicateAvoided
 from scalecore.store.identity import trial_content, trial_hash, trial_seed
 from scalecore.store.record_json import proposed
-from scalecore.store.state import AskedTrial
 from scalecore.study.session import Session
 
 MAX_DUPLICATES = 200

@@ -15,8 +15,8 @@ from scalecore.execution.attempt_result import AttemptEnd, AttemptProgress
 from scalecore.execution.folder import DISK_EXIT, AttemptFolder
 from scalecore.monitoring.monitors import HardwareSummary
 from scalecore.monitoring.pace import Pace
+from scalecore.store.asked_trial import AskedTrial
 from scalecore.store.layout import StudyFolder
-from scalecore.store.state import AskedTrial
 from scalecore.study.attempt_end import Cut, classified
 from scalecore.study.stop_requests import StopRequests
 

@@ -8,9 +8,9 @@ from typing import Protocol
 
 from scalecore.api.trials import Outcome, TrialRecord
 from scalecore.planning.continuation import restored_today
+from scalecore.store.asked_trial import AskedTrial
 from scalecore.store.learning_curves import reports_of
 from scalecore.store.retention import settle_weights
-from scalecore.store.state import AskedTrial
 from scalecore.study.next_trial import next_trial
 from scalecore.study.repeated_failures import no_result
 from scalecore.study.session import Session

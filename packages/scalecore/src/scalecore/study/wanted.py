@@ -21,13 +21,14 @@ from scalecore.config.instantiate import create
 from scalecore.planning.plan import Plan
 from scalecore.planning.runtime import Runtime
 from scalecore.planning.slots import executor_context
+from scalecore.store.asked_trial import AskedTrial
 from scalecore.store.confirmations import confirmations
 from scalecore.store.events import AskedFor, TrialFinished
 from scalecore.store.identity import trial_content, trial_hash, trial_seed
 from scalecore.store.layout import StudyFolder
 from scalecore.store.predictions import trial_predictions
 from scalecore.store.retention import keep_best_weights
-from scalecore.store.state import AskedTrial, StudyState
+from scalecore.store.state import StudyState
 from scalecore.store.study_device import device_of_record, kind_of
 from scalecore.study.driver import Driver
 from scalecore.study.loggers import StudyLoggers
@@ -70,7 +71,7 @@ class Wanted:
 
 
 @frozen
-class ElsewhereFolder(StudyFolder):
+class FolderWithOtherData(StudyFolder):
     """A study's folder whose prepared data are in another folder: those of a final training on another split."""
 
     prepared: Path

@@ -20,10 +20,11 @@ from scalecore.monitoring.monitors import ReadingsFile
 from scalecore.planning.explain import explain_lines, explain_search
 from scalecore.planning.memory_figures import MemoryFigure, memory_figures, memory_lines
 from scalecore.planning.time_estimates import seconds_left
+from scalecore.store.asked_trial import AskedTrial
 from scalecore.store.layout import StudyFolder
 from scalecore.store.lock import runner_of
 from scalecore.store.notes import notes_of, pending_notes
-from scalecore.store.state import AskedTrial, StudyState, read_state
+from scalecore.store.state import StudyState, read_state
 
 
 def study_status(folder: StudyFolder) -> dict[str, Any]:
